@@ -1,0 +1,51 @@
+#!/bin/sh
+# The exit status and the stream of each way to call the program wrongly or rightly: 0 done, 1 failed, 2 wrong usage.
+# usage: exit.sh PATH-OF-TAEL
+tael=$1
+failed=0
+
+# expect STATUS TEXT ARGUMENTS...: the status, and a text that stdout (status 0) or stderr (else) holds.
+expect() {
+    wanted_status=$1
+    wanted_text=$2
+    shift 2
+    out=$("$tael" "$@" 2>/tmp/tael_exit_err.$$)
+    status=$?
+    err=$(cat /tmp/tael_exit_err.$$)
+    [ "$wanted_status" = 0 ] && said=$out || said=$err
+    case $said in
+    *"$wanted_text"*) found=1 ;;
+    *) found=0 ;;
+    esac
+    if [ "$status" != "$wanted_status" ] || [ $found = 0 ]; then
+        echo "tael $*: status $status, wanted $wanted_status and '$wanted_text'; stdout: $out; stderr: $err" >&2
+        failed=1
+    fi
+}
+
+expect 2 "usage: tael COMMAND"
+expect 0 "commands:" --help
+expect 0 "commands:" help
+expect 2 "there is no command 'frobnicate'" frobnicate
+expect 0 "tael " version
+expect 0 "tael " --version
+expect 0 '"version"' version --json
+expect 0 "usage: tael version" version --help
+expect 2 "there is no option --nonsense" version --nonsense
+expect 2 "--json=1 takes no value" version --json=1
+expect 2 "one word too many" version more
+
+# What can't be written hasn't been done.
+if "$tael" version >/dev/full 2>/dev/null; then
+    echo "tael version >/dev/full: status 0" >&2
+    failed=1
+fi
+
+# Every command explains itself.
+for command in $("$tael" --help | sed -n 's/^  \([a-z-]*\) .*/\1/p'); do
+    expect 0 "usage: tael $command" "$command" --help
+    expect 2 "there is no option" "$command" --nonsense
+done
+
+rm -f /tmp/tael_exit_err.$$
+exit $failed

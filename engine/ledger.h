@@ -8,6 +8,7 @@
 #ifndef TAEL_ENGINE_LEDGER_H
 #define TAEL_ENGINE_LEDGER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -57,7 +58,8 @@ uint32_t tael_ledger_index_behind(struct tael_ledger *ledger, uint32_t budget);
  * docs/digest.md defines it. Takes time proportional to the ledger: for tools and tests. */
 tael_u128 tael_ledger_digest(const struct tael_ledger *ledger);
 
-/* Double entry, recomputed from the balances of all accounts: per ledger, debits equal credits, pending and posted. */
-bool tael_ledger_balanced(const struct tael_ledger *ledger);
+/* Double entry, recomputed from the balances of all accounts: per ledger, debits equal credits, pending and posted. For
+ * tools and tests: no trial balance may be under way. */
+bool tael_ledger_balanced(struct tael_ledger *ledger);
 
 #endif

@@ -1,0 +1,352 @@
+#include "engine/ledger.h"
+
+#include <string.h>
+
+#include <tael/limits.h>
+#include <tael/status.h>
+
+#include "engine/account_rules.h"
+#include "engine/ledger_state.h"
+#include "engine/transfer_rules.h"
+
+/* ---- memory ---- */
+
+struct budget_line {
+    const char *name;
+    size_t size_bytes;
+};
+
+/* Parts whose name ends in "(reserve)" are address space that is untouched until needed. */
+static uint32_t budget(const struct tael_ledger_options *options, struct budget_line lines[9]) {
+    const uint64_t accounts = options->accounts_max;
+    const uint64_t transfers = options->transfers_max;
+    const struct budget_line all[] = {
+        {"accounts", tael_account_table_size_bytes(accounts)},
+        {"transfers", tael_journal_size_bytes(transfers)},
+        {"transfer index", tael_transfer_index_size_bytes(transfers)},
+        {"history", tael_history_size_bytes(transfers)},
+        {"lists by account", tael_account_lists_size_bytes(accounts, transfers)},
+        {"trial balance", tael_audit_size_bytes()},
+        {"wide balances (reserve)",
+         tael_account_table_wide_size_bytes(accounts) + tael_history_reserve_size_bytes(transfers)},
+        {"burnt ids (reserve)", tael_journal_burnt_size_bytes(transfers)},
+        {"expiries (reserve)", tael_expiry_queue_size_bytes(transfers)},
+    };
+    static_assert(sizeof all / sizeof all[0] == 9, "the array of the caller");
+    memcpy(lines, all, sizeof all);
+    return 9;
+}
+
+bool tael_ledger_budget(const struct tael_ledger_options *options, uint32_t index, const char **name,
+                        size_t *size_bytes) {
+    struct budget_line lines[9];
+    const uint32_t count = budget(options, lines);
+    if (index >= count) return false;
+    *name = lines[index].name;
+    *size_bytes = lines[index].size_bytes;
+    return true;
+}
+
+size_t tael_ledger_size_bytes(const struct tael_ledger_options *options) {
+    struct budget_line lines[9];
+    const uint32_t count = budget(options, lines);
+    size_t total = tael_arena_share(sizeof(struct tael_ledger));
+    for (uint32_t i = 0; i < count; i++) total += lines[i].size_bytes;
+    return total;
+}
+
+struct tael_ledger *tael_ledger_init(struct tael_arena *arena, const struct tael_ledger_options *options) {
+    TAEL_ASSERT(options->accounts_max <= TAEL_ACCOUNTS_MAX);
+    TAEL_ASSERT(options->transfers_max <= TAEL_TRANSFERS_MAX);
+    struct tael_ledger *ledger = tael_arena_take(arena, sizeof *ledger);
+    const struct tael_hash hash = tael_hash_make(options->hash_key, options->hash_bits);
+    tael_account_table_init(&ledger->accounts, arena, options->accounts_max, hash);
+    tael_journal_init(&ledger->journal, arena, options->transfers_max);
+    tael_transfer_index_init(&ledger->index, arena, options->transfers_max);
+    tael_history_init(&ledger->history, arena, options->transfers_max);
+    tael_account_lists_init(&ledger->lists, arena, options->accounts_max, options->transfers_max);
+    tael_audit_init(&ledger->audit, arena);
+    tael_expiry_queue_init(&ledger->expiries, arena, options->transfers_max);
+    return ledger;
+}
+
+/* ---- batches and chains ---- */
+
+enum batch_kind { BATCH_ACCOUNTS, BATCH_TRANSFERS };
+
+/* Accounts and transfers alike, as far as the loop is concerned. */
+union event {
+    struct tael_account account;
+    struct tael_transfer transfer;
+};
+static_assert(sizeof(union event) == TAEL_RECORD_SIZE, "events stand back to back");
+
+/* A sub-batch under way. */
+struct batch {
+    struct tael_ledger *ledger;
+    const union event *events;
+    uint32_t count;
+    uint32_t index_first; /* of its first event in the request */
+    uint64_t timestamp_first; /* of its first event */
+    struct tael_exception *exceptions;
+    uint32_t exception_count;
+    uint64_t settled; /* transfers below this position are certain; the chain under way lies above */
+};
+
+/* A chain under way. */
+struct chain {
+    bool open;
+    bool broken;
+    uint32_t start; /* index of its first event in the sub-batch */
+    uint32_t exceptions_before; /* how many there were when it began */
+    uint64_t accounts_before; /* the ledger when it began */
+    uint64_t transfers_before;
+};
+
+static inline uint16_t event_flags(const union event *event, enum batch_kind kind) {
+    return kind == BATCH_ACCOUNTS ? event->account.flags : event->transfer.flags;
+}
+
+static inline bool event_imported(const union event *event, enum batch_kind kind) {
+    return kind == BATCH_ACCOUNTS ? (event->account.flags & TAEL_ACCOUNT_FLAG_imported) != 0
+                                  : (event->transfer.flags & TAEL_TRANSFER_FLAG_imported) != 0;
+}
+
+static inline uint64_t event_timestamp(const union event *event, enum batch_kind kind) {
+    return kind == BATCH_ACCOUNTS ? event->account.timestamp : event->transfer.timestamp;
+}
+
+static_assert((int)TAEL_ACCOUNT_FLAG_linked == (int)TAEL_TRANSFER_FLAG_linked, "one test serves both");
+static_assert((int)TAEL_ACCOUNT_linked_event_failed == (int)TAEL_TRANSFER_linked_event_failed, "one status");
+static_assert((int)TAEL_ACCOUNT_linked_event_chain_open == (int)TAEL_TRANSFER_linked_event_chain_open, "one status");
+static_assert((int)TAEL_ACCOUNT_timestamp_must_be_zero == (int)TAEL_TRANSFER_timestamp_must_be_zero, "one status");
+
+static void except(struct batch *batch, uint32_t index, uint32_t status, uint64_t timestamp) {
+    batch->exceptions[batch->exception_count++] =
+        (struct tael_exception){.timestamp = timestamp, .status = status, .index = batch->index_first + index};
+}
+
+/* Checks 3 and 4 of every event: imported or not, as the batch's first, and the timestamp that goes with it. */
+static uint32_t check_import(const struct batch *batch, uint32_t index, enum batch_kind kind) {
+    const union event *event = &batch->events[index];
+    const bool accounts = kind == BATCH_ACCOUNTS;
+    const bool imported = event_imported(event, kind);
+    if (imported != event_imported(&batch->events[0], kind)) {
+        if (imported) {
+            return accounts ? (uint32_t)TAEL_ACCOUNT_imported_event_not_expected
+                            : (uint32_t)TAEL_TRANSFER_imported_event_not_expected;
+        }
+        return accounts ? (uint32_t)TAEL_ACCOUNT_imported_event_expected
+                        : (uint32_t)TAEL_TRANSFER_imported_event_expected;
+    }
+    const uint64_t timestamp = event_timestamp(event, kind);
+    if (!imported) return timestamp == 0 ? TAEL_STATUS_CREATED : (uint32_t)TAEL_TRANSFER_timestamp_must_be_zero;
+    if (timestamp < 1 || timestamp > TAEL_TIMESTAMP_MAX) {
+        return accounts ? (uint32_t)TAEL_ACCOUNT_imported_event_timestamp_out_of_range
+                        : (uint32_t)TAEL_TRANSFER_imported_event_timestamp_out_of_range;
+    }
+    const uint64_t batch_timestamp = batch->timestamp_first + batch->count - 1;
+    if (timestamp >= batch_timestamp) {
+        return accounts ? (uint32_t)TAEL_ACCOUNT_imported_event_timestamp_must_not_advance
+                        : (uint32_t)TAEL_TRANSFER_imported_event_timestamp_must_not_advance;
+    }
+    return TAEL_STATUS_CREATED;
+}
+
+static void chain_begin(struct chain *chain, const struct batch *batch, uint32_t index) {
+    *chain = (struct chain){
+        .open = true,
+        .start = index,
+        .exceptions_before = batch->exception_count,
+        .accounts_before = batch->ledger->accounts.count,
+        .transfers_before = batch->ledger->journal.count,
+    };
+}
+
+/* The timestamp that the result of an event in a chain has so far: its own, or the imported one. */
+static uint64_t chain_timestamp(const struct batch *batch, uint32_t index, enum batch_kind kind) {
+    const union event *event = &batch->events[index];
+    return event_imported(event, kind) ? event_timestamp(event, kind) : batch->timestamp_first + index;
+}
+
+/* Takes the chain's events so far back, youngest first, and marks them as failed with it. */
+static void chain_break(struct chain *chain, struct batch *batch, uint32_t index, enum batch_kind kind) {
+    struct tael_ledger *ledger = batch->ledger;
+    chain->broken = true;
+    while (ledger->journal.count > chain->transfers_before) tael_transfer_take_back(ledger);
+    while (ledger->accounts.count > chain->accounts_before) tael_account_take_back(ledger);
+    /* All of them were created, the exceptions among them only told of imported timestamps. */
+    batch->exception_count = chain->exceptions_before;
+    for (uint32_t i = chain->start; i < index; i++) {
+        except(batch, i, TAEL_TRANSFER_linked_event_failed, chain_timestamp(batch, i, kind));
+    }
+}
+
+/* The transfers that no chain can take back any more. */
+static void settle(struct batch *batch) {
+    while (batch->settled < batch->ledger->journal.count) tael_transfer_settle(batch->ledger, batch->settled++);
+}
+
+static uint32_t event_create(struct batch *batch, uint32_t index, const struct tael_transfer_ahead *ahead,
+                             uint64_t *timestamp, enum batch_kind kind) {
+    const uint32_t status = check_import(batch, index, kind);
+    if (status != TAEL_STATUS_CREATED) return status;
+    if (kind == BATCH_ACCOUNTS) return tael_account_create(batch->ledger, &batch->events[index].account, timestamp);
+    return tael_transfer_create(batch->ledger, &batch->events[index].transfer, ahead, timestamp);
+}
+
+static void event_failed(struct batch *batch, struct chain *chain, uint32_t index, uint32_t status, uint64_t timestamp,
+                         enum batch_kind kind) {
+    if (chain->open && !chain->broken) chain_break(chain, batch, index, kind);
+    except(batch, index, status, timestamp);
+    if (kind == BATCH_TRANSFERS && tael_transfer_status_is_transient(status)) {
+        tael_transfer_burn(batch->ledger, batch->events[index].transfer.id);
+    }
+}
+
+/* One event, in the order of checks that all events share. */
+__attribute__((always_inline)) static inline void event_apply(struct batch *batch, struct chain *chain, uint32_t index,
+                                                              const struct tael_transfer_ahead *ahead,
+                                                              enum batch_kind kind) {
+    const bool linked = (event_flags(&batch->events[index], kind) & TAEL_TRANSFER_FLAG_linked) != 0;
+    uint64_t timestamp = batch->timestamp_first + index;
+    uint32_t status;
+    tael_panic_context.event_index = batch->index_first + index;
+    if (linked && !chain->open) chain_begin(chain, batch, index);
+    if (linked && index == batch->count - 1) {
+        status = TAEL_TRANSFER_linked_event_chain_open;
+    } else if (chain->broken) {
+        status = TAEL_TRANSFER_linked_event_failed;
+    } else {
+        status = event_create(batch, index, ahead, &timestamp, kind);
+    }
+
+    if (TAEL_UNLIKELY(status != TAEL_STATUS_CREATED)) {
+        event_failed(batch, chain, index, status, timestamp, kind);
+    } else if (TAEL_UNLIKELY(timestamp != batch->timestamp_first + index)) {
+        except(batch, index, status, timestamp);
+    }
+    if (chain->open && (!linked || status == TAEL_TRANSFER_linked_event_chain_open)) *chain = (struct chain){0};
+    if (kind == BATCH_TRANSFERS && !chain->open) settle(batch);
+}
+
+/* How many events ahead lines are fetched (measured: 8 beats 4 and 16), and the two hops of a post or void. */
+enum { AHEAD = 8, AHEAD_PENDING = 5, AHEAD_PENDING_ACCOUNTS = 2 };
+
+static void look_ahead(const struct batch *batch, struct tael_transfer_ahead ahead[AHEAD], uint32_t index) {
+    const uint32_t resolves = TAEL_TRANSFER_FLAG_post_pending_transfer | TAEL_TRANSFER_FLAG_void_pending_transfer;
+    const struct tael_ledger *ledger = batch->ledger;
+    if (index + AHEAD < batch->count) {
+        tael_transfer_look_ahead(ledger, &batch->events[index + AHEAD].transfer, &ahead[index % AHEAD]);
+    }
+    const uint32_t near = index + AHEAD_PENDING;
+    if (near < batch->count && batch->events[near].transfer.flags & resolves) {
+        tael_transfer_fetch_pending(ledger, &ahead[near % AHEAD]);
+    }
+    const uint32_t next = index + AHEAD_PENDING_ACCOUNTS;
+    if (next < batch->count && batch->events[next].transfer.flags & resolves) {
+        tael_transfer_fetch_pending_accounts(ledger, &ahead[next % AHEAD]);
+    }
+}
+
+static void apply_transfers(struct batch *batch) {
+    struct tael_transfer_ahead ahead[AHEAD];
+    struct chain chain = {0};
+    for (uint32_t i = 0; i < AHEAD && i < batch->count; i++) {
+        tael_transfer_look_ahead(batch->ledger, &batch->events[i].transfer, &ahead[i]);
+    }
+    for (uint32_t i = 0; i < batch->count; i++) {
+        const struct tael_transfer_ahead own = ahead[i % AHEAD];
+        look_ahead(batch, ahead, i);
+        event_apply(batch, &chain, i, &own, BATCH_TRANSFERS);
+    }
+    TAEL_ASSERT(!chain.open);
+    TAEL_ASSERT(batch->settled == batch->ledger->journal.count);
+}
+
+static void apply_accounts(struct batch *batch) {
+    struct chain chain = {0};
+    for (uint32_t i = 0; i < batch->count; i++) event_apply(batch, &chain, i, NULL, BATCH_ACCOUNTS);
+    TAEL_ASSERT(!chain.open);
+}
+
+static uint32_t apply_create(struct tael_ledger *ledger, const struct tael_request *request,
+                             struct tael_exception *exceptions) {
+    const bool accounts = tael_operation_creates_accounts(request->operation);
+    TAEL_ASSERT(!accounts || ledger->accounts.count + request->event_count <= ledger->accounts.count_max);
+    TAEL_ASSERT(accounts || ledger->index.count + request->event_count <= ledger->index.count_max);
+    struct batch batch = {
+        .ledger = ledger,
+        .events = tael_request_payload(request),
+        .timestamp_first = request->timestamp - request->event_count + 1,
+        .exceptions = exceptions,
+        .settled = ledger->journal.count,
+    };
+    for (uint32_t i = 0; i < request->batch_count; i++) {
+        batch.count = tael_request_batch_events(request, i);
+        TAEL_ASSERT(batch.index_first + batch.count <= request->event_count);
+        if (accounts) {
+            apply_accounts(&batch);
+        } else {
+            apply_transfers(&batch);
+        }
+        batch.events += batch.count;
+        batch.index_first += batch.count;
+        batch.timestamp_first += batch.count;
+    }
+    TAEL_ASSERT(batch.index_first == request->event_count);
+    TAEL_ASSERT(batch.exception_count <= request->event_count);
+    return batch.exception_count;
+}
+
+/* ---- the interface ---- */
+
+static void apply_pulse(struct tael_ledger *ledger, const struct tael_request *request) {
+    TAEL_ASSERT(request->event_count == TAEL_EXPIRIES_MAX);
+    TAEL_ASSERT(request->timestamp > TAEL_EXPIRIES_MAX);
+    const uint64_t due = request->timestamp - TAEL_EXPIRIES_MAX;
+    tael_transfers_expire(ledger, due, due + 1);
+}
+
+/* Entries of transfers that were posted or voided meanwhile go, so that the top tells when the next expiry is due. */
+static void drop_resolved_expiries(struct tael_ledger *ledger) {
+    const struct tael_expiry *top;
+    while ((top = tael_expiry_queue_top(&ledger->expiries)) != NULL &&
+           tael_journal_trace(&ledger->journal, top->position)->pending_status != TAEL_PENDING_PENDING) {
+        tael_expiry_queue_pop(&ledger->expiries);
+    }
+}
+
+uint32_t tael_ledger_apply(struct tael_ledger *ledger, const struct tael_request *request,
+                           struct tael_exception *exceptions) {
+    TAEL_ASSERT(request->op == ledger->op + 1);
+    TAEL_ASSERT(request->timestamp > ledger->timestamp);
+    TAEL_ASSERT(request->timestamp <= TAEL_TIMESTAMP_MAX);
+    /* The request's own timestamps lie above all earlier ones too. */
+    TAEL_ASSERT(request->timestamp - ledger->timestamp > request->event_count || request->event_count == 0);
+    uint32_t exception_count = 0;
+    if (tael_operation_info(request->operation).kind == TAEL_OPERATION_CREATE) {
+        exception_count = apply_create(ledger, request, exceptions);
+    } else if (request->operation == TAEL_OPERATION_pulse) {
+        apply_pulse(ledger, request);
+    }
+    drop_resolved_expiries(ledger);
+    ledger->op = request->op;
+    ledger->timestamp = request->timestamp;
+    return exception_count;
+}
+
+struct tael_ledger_usage tael_ledger_usage(const struct tael_ledger *ledger) {
+    const struct tael_expiry *top = tael_expiry_queue_top(&ledger->expiries);
+    return (struct tael_ledger_usage){
+        .accounts = ledger->accounts.count,
+        .transfers = ledger->index.count,
+        .op = ledger->op,
+        .timestamp = ledger->timestamp,
+        .expiry_next = top == NULL ? UINT64_MAX : top->expires_at,
+    };
+}
+
+uint32_t tael_ledger_index_behind(struct tael_ledger *ledger, uint32_t budget_transfers) {
+    return tael_account_lists_extend(&ledger->lists, &ledger->accounts, &ledger->journal, budget_transfers);
+}

@@ -1,0 +1,62 @@
+/* The ledger's insides, shared by its rules, reads and digest and by nobody else. */
+#ifndef TAEL_ENGINE_LEDGER_STATE_H
+#define TAEL_ENGINE_LEDGER_STATE_H
+
+#include "engine/account_list.h"
+#include "engine/account_table.h"
+#include "engine/audit.h"
+#include "engine/expiry_queue.h"
+#include "engine/history.h"
+#include "engine/journal.h"
+#include "engine/ledger.h"
+#include "engine/transfer_index.h"
+
+struct tael_ledger {
+    struct tael_account_table accounts;
+    struct tael_transfer_index index; /* of transfers and burnt ids */
+    struct tael_journal journal;
+    struct tael_history history;
+    struct tael_expiry_queue expiries;
+    struct tael_account_lists lists;
+    struct tael_audit audit;
+    uint64_t op; /* last applied */
+    uint64_t timestamp; /* of that op */
+};
+
+/* An index value says whether it stands for a transfer (its position) or a burnt id (its place among those). */
+#define TAEL_INDEX_BURNT (1ull << (TAEL_INDEX_VALUE_BITS - 1))
+
+/* What an id is. */
+enum tael_id_state { TAEL_ID_FREE, TAEL_ID_TRANSFER, TAEL_ID_BURNT };
+
+/* Looks an id up by its hash. `position` is set for a transfer only; after TAEL_ID_FREE the probe is where to enter it. */
+static inline enum tael_id_state tael_ledger_find_transfer(const struct tael_ledger *ledger, tael_u128 id,
+                                                           uint64_t hash, struct tael_index_probe *probe,
+                                                           uint64_t *position) {
+    *probe = tael_index_probe_begin(&ledger->index, hash);
+    uint64_t value;
+    while (tael_index_probe_next(&ledger->index, probe, &value)) {
+        if (value & TAEL_INDEX_BURNT) {
+            if (ledger->journal.burnt[value & ~TAEL_INDEX_BURNT] == id) return TAEL_ID_BURNT;
+        } else if (tael_journal_body(&ledger->journal, value)->id == id) {
+            *position = value;
+            return TAEL_ID_TRANSFER;
+        }
+    }
+    return TAEL_ID_FREE;
+}
+
+static inline uint64_t tael_ledger_hash(const struct tael_ledger *ledger, tael_u128 id) {
+    return tael_hash_id(&ledger->accounts.hash, id);
+}
+
+/* When a pending transfer expires, in ns; 0 where it never does. Its timeout was checked not to overflow. */
+static inline uint64_t tael_transfer_expires_at(const struct tael_transfer *transfer) {
+    return transfer->timeout == 0 ? 0 : transfer->timestamp + transfer->timeout * TAEL_NS_PER_S;
+}
+
+/* The change event of the transfer at `position`; with `expiry` not NULL, that of its expiry instead. */
+void tael_ledger_change_event(const struct tael_ledger *ledger, uint64_t position,
+                              const struct tael_expiry_entry *expiry, struct tael_change_event *out);
+
+#endif

@@ -1,0 +1,529 @@
+#include "engine/transfer_rules.h"
+
+#include <tael/limits.h>
+
+#define POST_OR_VOID (TAEL_TRANSFER_FLAG_post_pending_transfer | TAEL_TRANSFER_FLAG_void_pending_transfer)
+#define BALANCING (TAEL_TRANSFER_FLAG_balancing_debit | TAEL_TRANSFER_FLAG_balancing_credit)
+#define CLOSING (TAEL_TRANSFER_FLAG_closing_debit | TAEL_TRANSFER_FLAG_closing_credit)
+
+/* ---- looking ahead ---- */
+
+void tael_transfer_look_ahead(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
+                              struct tael_transfer_ahead *ahead) {
+    ahead->id_hash = tael_ledger_hash(ledger, transfer->id);
+    __builtin_prefetch(ledger->index.buckets[tael_transfer_index_home(&ledger->index, ahead->id_hash)], 1);
+    if (transfer->flags & POST_OR_VOID) {
+        ahead->pending_hash = tael_ledger_hash(ledger, transfer->pending_id);
+        __builtin_prefetch(ledger->index.buckets[tael_transfer_index_home(&ledger->index, ahead->pending_hash)]);
+        return;
+    }
+    const struct tael_account_table *accounts = &ledger->accounts;
+    ahead->debit_home = tael_account_table_home(accounts, tael_ledger_hash(ledger, transfer->debit_account_id));
+    ahead->credit_home = tael_account_table_home(accounts, tael_ledger_hash(ledger, transfer->credit_account_id));
+    __builtin_prefetch(&accounts->lines[ahead->debit_home], 1);
+    __builtin_prefetch(&accounts->lines[ahead->credit_home], 1);
+}
+
+/* The first position whose fingerprint matches: nearly always the pending transfer. False where there is none. */
+static bool guess_pending(const struct tael_ledger *ledger, const struct tael_transfer_ahead *ahead,
+                          uint64_t *position) {
+    struct tael_index_probe probe = tael_index_probe_begin(&ledger->index, ahead->pending_hash);
+    return tael_index_probe_next(&ledger->index, &probe, position) && *position < ledger->journal.count;
+}
+
+void tael_transfer_fetch_pending(const struct tael_ledger *ledger, const struct tael_transfer_ahead *ahead) {
+    uint64_t position;
+    if (guess_pending(ledger, ahead, &position)) tael_journal_prefetch(&ledger->journal, position);
+}
+
+void tael_transfer_fetch_pending_accounts(const struct tael_ledger *ledger, const struct tael_transfer_ahead *ahead) {
+    uint64_t position;
+    if (!guess_pending(ledger, ahead, &position)) return;
+    const struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, position);
+    __builtin_prefetch(&ledger->accounts.lines[trace->debit_slot], 1);
+    __builtin_prefetch(&ledger->accounts.lines[trace->credit_slot], 1);
+}
+
+/* ---- balances ---- */
+
+static inline tael_u128 balance(const struct tael_ledger *ledger, const struct tael_account_line *line,
+                                enum tael_balance which) {
+    return tael_account_table_balance(&ledger->accounts, line, which);
+}
+
+static inline void balance_add(struct tael_ledger *ledger, struct tael_account_line *line, enum tael_balance which,
+                               tael_u128 amount) {
+    const tael_u128 before = balance(ledger, line, which);
+    TAEL_ASSERT(!tael_u128_sum_overflows(before, amount));
+    tael_account_table_balance_set(&ledger->accounts, line, which, before + amount);
+    if (tael_audit_passed(&ledger->audit, line)) tael_audit_balance(&ledger->audit, line, which, amount, true);
+}
+
+static inline void balance_subtract(struct tael_ledger *ledger, struct tael_account_line *line, enum tael_balance which,
+                                    tael_u128 amount) {
+    const tael_u128 before = balance(ledger, line, which);
+    TAEL_ASSERT(before >= amount);
+    tael_account_table_balance_set(&ledger->accounts, line, which, before - amount);
+    if (tael_audit_passed(&ledger->audit, line)) tael_audit_balance(&ledger->audit, line, which, amount, false);
+}
+
+static inline void set_closed(struct tael_account_line *line, bool closed) {
+    if (closed) {
+        line->flags |= TAEL_ACCOUNT_FLAG_closed;
+    } else {
+        line->flags &= (uint16_t)~TAEL_ACCOUNT_FLAG_closed;
+    }
+}
+
+/* ---- the exists chain ---- */
+
+/* Compares a repeated event with the transfer that has its id. For a post or void `pending` is the transfer that it resolved,
+ * for which zero (or, for a post's amount, max) stands; otherwise NULL. */
+static uint32_t check_exists(const struct tael_transfer *t, const struct tael_transfer *existing,
+                             const struct tael_transfer *pending) {
+    if (t->flags != existing->flags) return TAEL_TRANSFER_exists_with_different_flags;
+    if (t->pending_id != existing->pending_id) return TAEL_TRANSFER_exists_with_different_pending_id;
+    if (t->timeout != existing->timeout) return TAEL_TRANSFER_exists_with_different_timeout;
+
+    const bool resolves = (t->flags & POST_OR_VOID) != 0;
+    const bool any = resolves; /* zero ids, ledger and code match anything */
+    if (t->debit_account_id != existing->debit_account_id && !(any && t->debit_account_id == 0)) {
+        return TAEL_TRANSFER_exists_with_different_debit_account_id;
+    }
+    if (t->credit_account_id != existing->credit_account_id && !(any && t->credit_account_id == 0)) {
+        return TAEL_TRANSFER_exists_with_different_credit_account_id;
+    }
+
+    tael_u128 amount = t->amount;
+    if ((t->flags & TAEL_TRANSFER_FLAG_void_pending_transfer) && amount == 0) amount = pending->amount;
+    if ((t->flags & TAEL_TRANSFER_FLAG_post_pending_transfer) && amount == TAEL_U128_MAX) amount = pending->amount;
+    /* What a balancing transfer moved may be anything up to what was asked for. */
+    const bool amount_differs = t->flags & BALANCING ? amount < existing->amount : amount != existing->amount;
+    if (amount_differs) return TAEL_TRANSFER_exists_with_different_amount;
+
+    const tael_u128 data_128 = resolves && t->user_data_128 == 0 ? pending->user_data_128 : t->user_data_128;
+    const uint64_t data_64 = resolves && t->user_data_64 == 0 ? pending->user_data_64 : t->user_data_64;
+    const uint32_t data_32 = resolves && t->user_data_32 == 0 ? pending->user_data_32 : t->user_data_32;
+    if (data_128 != existing->user_data_128) return TAEL_TRANSFER_exists_with_different_user_data_128;
+    if (data_64 != existing->user_data_64) return TAEL_TRANSFER_exists_with_different_user_data_64;
+    if (data_32 != existing->user_data_32) return TAEL_TRANSFER_exists_with_different_user_data_32;
+    if (t->ledger != existing->ledger && !(any && t->ledger == 0)) return TAEL_TRANSFER_exists_with_different_ledger;
+    if (t->code != existing->code && !(any && t->code == 0)) return TAEL_TRANSFER_exists_with_different_code;
+    return TAEL_TRANSFER_exists;
+}
+
+/* The pending transfer that a post or void in the journal has resolved. */
+static const struct tael_transfer *resolved_by(const struct tael_ledger *ledger, const struct tael_transfer *resolver) {
+    struct tael_index_probe probe;
+    uint64_t position;
+    const enum tael_id_state state = tael_ledger_find_transfer(
+        ledger, resolver->pending_id, tael_ledger_hash(ledger, resolver->pending_id), &probe, &position);
+    TAEL_ASSERT(state == TAEL_ID_TRANSFER);
+    return tael_journal_body(&ledger->journal, position);
+}
+
+static uint32_t repeat(const struct tael_ledger *ledger, const struct tael_transfer *t, uint64_t position,
+                       uint64_t *timestamp) {
+    const struct tael_transfer *existing = tael_journal_body(&ledger->journal, position);
+    const struct tael_transfer *pending = existing->flags & POST_OR_VOID ? resolved_by(ledger, existing) : NULL;
+    const uint32_t status = check_exists(t, existing, pending);
+    if (status == TAEL_TRANSFER_exists) *timestamp = existing->timestamp;
+    return status;
+}
+
+/* ---- entering what was decided ---- */
+
+/* Appends the transfer and both accounts' balances after it. The probe is that of its id. */
+static void enter(struct tael_ledger *ledger, const struct tael_index_probe *probe, const struct tael_transfer *body,
+                  const struct tael_account_line *debit, const struct tael_account_line *credit,
+                  enum tael_pending_status pending_status) {
+    const uint64_t position = ledger->journal.count;
+    TAEL_ASSERT(body->timestamp > tael_journal_timestamp_last(&ledger->journal));
+    const uint8_t after =
+        tael_history_write(&ledger->history, &ledger->history.transfers[position], &ledger->accounts, debit, credit);
+    const struct tael_transfer_trace trace = {
+        .debit_slot = tael_account_table_slot(&ledger->accounts, debit),
+        .credit_slot = tael_account_table_slot(&ledger->accounts, credit),
+        .pending_status = (uint8_t)pending_status,
+        .after = after,
+    };
+    *tael_journal_append(&ledger->journal, trace) = *body;
+    tael_transfer_index_insert(&ledger->index, probe, position);
+}
+
+/* An imported transfer must be younger than every transfer, and no account may have its timestamp. */
+static bool import_regresses(const struct tael_ledger *ledger, uint64_t timestamp) {
+    if (timestamp <= tael_journal_timestamp_last(&ledger->journal)) return true;
+    const uint64_t number = tael_account_table_number_from(&ledger->accounts, timestamp);
+    return number <= ledger->accounts.count && ledger->accounts.cold[number].timestamp == timestamp;
+}
+
+/* ---- post and void ---- */
+
+static uint32_t check_resolver(const struct tael_transfer *t) {
+    const uint32_t excluded = TAEL_TRANSFER_FLAG_pending | BALANCING | CLOSING;
+    if ((t->flags & POST_OR_VOID) == POST_OR_VOID) return TAEL_TRANSFER_flags_are_mutually_exclusive;
+    if (t->flags & excluded) return TAEL_TRANSFER_flags_are_mutually_exclusive;
+    if (t->pending_id == 0) return TAEL_TRANSFER_pending_id_must_not_be_zero;
+    if (t->pending_id == TAEL_U128_MAX) return TAEL_TRANSFER_pending_id_must_not_be_int_max;
+    if (t->pending_id == t->id) return TAEL_TRANSFER_pending_id_must_be_different;
+    if (t->timeout != 0) return TAEL_TRANSFER_timeout_reserved_for_pending_transfer;
+    return TAEL_STATUS_CREATED;
+}
+
+static uint32_t check_against_pending(const struct tael_transfer *t, const struct tael_transfer *pending,
+                                      tael_u128 amount) {
+    if (t->debit_account_id != 0 && t->debit_account_id != pending->debit_account_id) {
+        return TAEL_TRANSFER_pending_transfer_has_different_debit_account_id;
+    }
+    if (t->credit_account_id != 0 && t->credit_account_id != pending->credit_account_id) {
+        return TAEL_TRANSFER_pending_transfer_has_different_credit_account_id;
+    }
+    if (t->ledger != 0 && t->ledger != pending->ledger) return TAEL_TRANSFER_pending_transfer_has_different_ledger;
+    if (t->code != 0 && t->code != pending->code) return TAEL_TRANSFER_pending_transfer_has_different_code;
+    if (amount > pending->amount) return TAEL_TRANSFER_exceeds_pending_transfer_amount;
+    if ((t->flags & TAEL_TRANSFER_FLAG_void_pending_transfer) && amount < pending->amount) {
+        return TAEL_TRANSFER_pending_transfer_has_different_amount;
+    }
+    return TAEL_STATUS_CREATED;
+}
+
+static uint32_t check_still_pending(const struct tael_transfer *pending, enum tael_pending_status status,
+                                    uint64_t timestamp) {
+    switch (status) {
+    case TAEL_PENDING_POSTED:
+        return TAEL_TRANSFER_pending_transfer_already_posted;
+    case TAEL_PENDING_VOIDED:
+        return TAEL_TRANSFER_pending_transfer_already_voided;
+    case TAEL_PENDING_EXPIRED:
+        return TAEL_TRANSFER_pending_transfer_expired;
+    case TAEL_PENDING_PENDING:
+        break;
+    case TAEL_PENDING_NONE:
+        TAEL_ASSERT(!"a transfer with the pending flag has a pending status");
+    }
+    /* The pulse may not have run yet: what counts is the event's sequenced timestamp. */
+    const uint64_t expires_at = tael_transfer_expires_at(pending);
+    if (expires_at != 0 && expires_at <= timestamp) return TAEL_TRANSFER_pending_transfer_expired;
+    return TAEL_STATUS_CREATED;
+}
+
+/* Reopens what the pending transfer closed. */
+static void reopen(struct tael_account_line *debit, struct tael_account_line *credit,
+                   const struct tael_transfer *pending) {
+    if (pending->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(debit, false);
+    if (pending->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(credit, false);
+}
+
+static uint32_t post_or_void(struct tael_ledger *ledger, const struct tael_transfer *t, uint64_t pending_hash,
+                             const struct tael_index_probe *probe, uint64_t *timestamp) {
+    uint32_t status = check_resolver(t);
+    if (status != TAEL_STATUS_CREATED) return status;
+
+    struct tael_index_probe pending_probe;
+    uint64_t position;
+    if (tael_ledger_find_transfer(ledger, t->pending_id, pending_hash, &pending_probe, &position) != TAEL_ID_TRANSFER) {
+        return TAEL_TRANSFER_pending_transfer_not_found;
+    }
+    const struct tael_transfer *pending = tael_journal_body(&ledger->journal, position);
+    struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, position);
+    if ((pending->flags & TAEL_TRANSFER_FLAG_pending) == 0) return TAEL_TRANSFER_pending_transfer_not_pending;
+
+    const bool posts = (t->flags & TAEL_TRANSFER_FLAG_post_pending_transfer) != 0;
+    const tael_u128 all = posts ? TAEL_U128_MAX : 0;
+    const tael_u128 amount = t->amount == all ? pending->amount : t->amount;
+    status = check_against_pending(t, pending, amount);
+    if (status != TAEL_STATUS_CREATED) return status;
+    status = check_still_pending(pending, (enum tael_pending_status)trace->pending_status, *timestamp);
+    if (status != TAEL_STATUS_CREATED) return status;
+    if (t->flags & TAEL_TRANSFER_FLAG_imported) {
+        if (import_regresses(ledger, t->timestamp)) return TAEL_TRANSFER_imported_event_timestamp_must_not_regress;
+    }
+    struct tael_account_line *debit = &ledger->accounts.lines[trace->debit_slot];
+    struct tael_account_line *credit = &ledger->accounts.lines[trace->credit_slot];
+    TAEL_ASSERT(debit->id == pending->debit_account_id);
+    TAEL_ASSERT(credit->id == pending->credit_account_id);
+    if (posts) {
+        if (debit->flags & TAEL_ACCOUNT_FLAG_closed) return TAEL_TRANSFER_debit_account_already_closed;
+        if (credit->flags & TAEL_ACCOUNT_FLAG_closed) return TAEL_TRANSFER_credit_account_already_closed;
+    }
+
+    /* Everything is checked: from here on it succeeds. */
+    if (t->flags & TAEL_TRANSFER_FLAG_imported) *timestamp = t->timestamp;
+    balance_subtract(ledger, debit, TAEL_DEBITS_PENDING, pending->amount);
+    balance_subtract(ledger, credit, TAEL_CREDITS_PENDING, pending->amount);
+    if (posts) {
+        balance_add(ledger, debit, TAEL_DEBITS_POSTED, amount);
+        balance_add(ledger, credit, TAEL_CREDITS_POSTED, amount);
+    } else {
+        reopen(debit, credit, pending);
+    }
+    trace->pending_status = posts ? TAEL_PENDING_POSTED : TAEL_PENDING_VOIDED;
+
+    const struct tael_transfer body = {
+        .id = t->id,
+        .debit_account_id = pending->debit_account_id,
+        .credit_account_id = pending->credit_account_id,
+        .amount = amount,
+        .pending_id = t->pending_id,
+        .user_data_128 = t->user_data_128 != 0 ? t->user_data_128 : pending->user_data_128,
+        .user_data_64 = t->user_data_64 != 0 ? t->user_data_64 : pending->user_data_64,
+        .user_data_32 = t->user_data_32 != 0 ? t->user_data_32 : pending->user_data_32,
+        .ledger = pending->ledger,
+        .code = pending->code,
+        .flags = t->flags,
+        .timestamp = *timestamp,
+    };
+    enter(ledger, probe, &body, debit, credit, TAEL_PENDING_NONE);
+    return TAEL_STATUS_CREATED;
+}
+
+/* ---- plain and pending ---- */
+
+static uint32_t check_fields(const struct tael_transfer *t) {
+    if (t->debit_account_id == 0) return TAEL_TRANSFER_debit_account_id_must_not_be_zero;
+    if (t->debit_account_id == TAEL_U128_MAX) return TAEL_TRANSFER_debit_account_id_must_not_be_int_max;
+    if (t->credit_account_id == 0) return TAEL_TRANSFER_credit_account_id_must_not_be_zero;
+    if (t->credit_account_id == TAEL_U128_MAX) return TAEL_TRANSFER_credit_account_id_must_not_be_int_max;
+    if (t->credit_account_id == t->debit_account_id) return TAEL_TRANSFER_accounts_must_be_different;
+    if (t->pending_id != 0) return TAEL_TRANSFER_pending_id_must_be_zero;
+    if ((t->flags & TAEL_TRANSFER_FLAG_pending) == 0) {
+        if (t->timeout != 0) return TAEL_TRANSFER_timeout_reserved_for_pending_transfer;
+        if (t->flags & CLOSING) return TAEL_TRANSFER_closing_transfer_must_be_pending;
+    }
+    if (t->ledger == 0) return TAEL_TRANSFER_ledger_must_not_be_zero;
+    if (t->code == 0) return TAEL_TRANSFER_code_must_not_be_zero;
+    return TAEL_STATUS_CREATED;
+}
+
+static uint32_t check_import(const struct tael_ledger *ledger, const struct tael_transfer *t,
+                             const struct tael_account_line *debit, const struct tael_account_line *credit) {
+    if (import_regresses(ledger, t->timestamp)) return TAEL_TRANSFER_imported_event_timestamp_must_not_regress;
+    if (t->timestamp <= ledger->accounts.cold[debit->number].timestamp) {
+        return TAEL_TRANSFER_imported_event_timestamp_must_postdate_debit_account;
+    }
+    if (t->timestamp <= ledger->accounts.cold[credit->number].timestamp) {
+        return TAEL_TRANSFER_imported_event_timestamp_must_postdate_credit_account;
+    }
+    if (t->timeout != 0) return TAEL_TRANSFER_imported_event_timeout_must_be_zero;
+    return TAEL_STATUS_CREATED;
+}
+
+/* What a balancing transfer moves: as much as it may and as there is. */
+static tael_u128 balancing_amount(const struct tael_ledger *ledger, const struct tael_transfer *t,
+                                  const struct tael_account_line *debit, const struct tael_account_line *credit) {
+    tael_u128 amount = t->amount;
+    if (t->flags & TAEL_TRANSFER_FLAG_balancing_debit) {
+        const tael_u128 spent =
+            balance(ledger, debit, TAEL_DEBITS_POSTED) + balance(ledger, debit, TAEL_DEBITS_PENDING);
+        const tael_u128 funds = balance(ledger, debit, TAEL_CREDITS_POSTED);
+        const tael_u128 available = funds > spent ? funds - spent : 0;
+        if (amount > available) amount = available;
+    }
+    if (t->flags & TAEL_TRANSFER_FLAG_balancing_credit) {
+        const tael_u128 spent =
+            balance(ledger, credit, TAEL_CREDITS_POSTED) + balance(ledger, credit, TAEL_CREDITS_PENDING);
+        const tael_u128 funds = balance(ledger, credit, TAEL_DEBITS_POSTED);
+        const tael_u128 available = funds > spent ? funds - spent : 0;
+        if (amount > available) amount = available;
+    }
+    return amount;
+}
+
+static uint32_t check_overflow(const struct tael_ledger *ledger, const struct tael_transfer *t, tael_u128 amount,
+                               const struct tael_account_line *debit, const struct tael_account_line *credit) {
+    const tael_u128 debits_pending = balance(ledger, debit, TAEL_DEBITS_PENDING);
+    const tael_u128 debits_posted = balance(ledger, debit, TAEL_DEBITS_POSTED);
+    const tael_u128 credits_pending = balance(ledger, credit, TAEL_CREDITS_PENDING);
+    const tael_u128 credits_posted = balance(ledger, credit, TAEL_CREDITS_POSTED);
+    if (t->flags & TAEL_TRANSFER_FLAG_pending) {
+        if (tael_u128_sum_overflows(amount, debits_pending)) return TAEL_TRANSFER_overflows_debits_pending;
+        if (tael_u128_sum_overflows(amount, credits_pending)) return TAEL_TRANSFER_overflows_credits_pending;
+    }
+    if (tael_u128_sum_overflows(amount, debits_posted)) return TAEL_TRANSFER_overflows_debits_posted;
+    if (tael_u128_sum_overflows(amount, credits_posted)) return TAEL_TRANSFER_overflows_credits_posted;
+    /* Pending and posted together never overflow: these very checks see to it. */
+    if (tael_u128_sum_overflows(amount, debits_pending + debits_posted)) return TAEL_TRANSFER_overflows_debits;
+    if (tael_u128_sum_overflows(amount, credits_pending + credits_posted)) return TAEL_TRANSFER_overflows_credits;
+    return TAEL_STATUS_CREATED;
+}
+
+static uint32_t check_limits(const struct tael_ledger *ledger, tael_u128 amount, const struct tael_account_line *debit,
+                             const struct tael_account_line *credit) {
+    if (debit->flags & TAEL_ACCOUNT_FLAG_debits_must_not_exceed_credits) {
+        const tael_u128 debits =
+            balance(ledger, debit, TAEL_DEBITS_PENDING) + balance(ledger, debit, TAEL_DEBITS_POSTED) + amount;
+        if (debits > balance(ledger, debit, TAEL_CREDITS_POSTED)) return TAEL_TRANSFER_exceeds_credits;
+    }
+    if (credit->flags & TAEL_ACCOUNT_FLAG_credits_must_not_exceed_debits) {
+        const tael_u128 credits =
+            balance(ledger, credit, TAEL_CREDITS_PENDING) + balance(ledger, credit, TAEL_CREDITS_POSTED) + amount;
+        if (credits > balance(ledger, credit, TAEL_DEBITS_POSTED)) return TAEL_TRANSFER_exceeds_debits;
+    }
+    return TAEL_STATUS_CREATED;
+}
+
+static bool timeout_overflows(const struct tael_transfer *t, uint64_t timestamp) {
+    return t->timeout != 0 && t->timeout * TAEL_NS_PER_S > TAEL_TIMESTAMP_MAX - timestamp;
+}
+
+/* Balances and amounts of 64 bits: no sum of three comes near 128. */
+static bool may_overflow(tael_u128 amount, const struct tael_account_line *debit,
+                         const struct tael_account_line *credit) {
+    return tael_u128_high(amount) != 0 || ((debit->flags | credit->flags) & TAEL_ACCOUNT_LINE_WIDE) != 0;
+}
+
+static uint32_t plain_or_pending(struct tael_ledger *ledger, const struct tael_transfer *t,
+                                 const struct tael_transfer_ahead *ahead, const struct tael_index_probe *probe,
+                                 uint64_t *timestamp) {
+    uint32_t status = check_fields(t);
+    if (status != TAEL_STATUS_CREATED) return status;
+    struct tael_account_line *debit =
+        tael_account_table_find(&ledger->accounts, t->debit_account_id, ahead->debit_home);
+    if (debit == NULL) return TAEL_TRANSFER_debit_account_not_found;
+    struct tael_account_line *credit =
+        tael_account_table_find(&ledger->accounts, t->credit_account_id, ahead->credit_home);
+    if (credit == NULL) return TAEL_TRANSFER_credit_account_not_found;
+    if (debit->ledger != credit->ledger) return TAEL_TRANSFER_accounts_must_have_the_same_ledger;
+    if (t->ledger != debit->ledger) return TAEL_TRANSFER_transfer_must_have_the_same_ledger_as_accounts;
+    const bool imported = (t->flags & TAEL_TRANSFER_FLAG_imported) != 0;
+    if (imported) {
+        status = check_import(ledger, t, debit, credit);
+        if (status != TAEL_STATUS_CREATED) return status;
+    }
+    if (debit->flags & TAEL_ACCOUNT_FLAG_closed) return TAEL_TRANSFER_debit_account_already_closed;
+    if (credit->flags & TAEL_ACCOUNT_FLAG_closed) return TAEL_TRANSFER_credit_account_already_closed;
+
+    const tael_u128 amount = t->flags & BALANCING ? balancing_amount(ledger, t, debit, credit) : t->amount;
+    if (may_overflow(amount, debit, credit)) {
+        status = check_overflow(ledger, t, amount, debit, credit);
+        if (status != TAEL_STATUS_CREATED) return status;
+    }
+    if (timeout_overflows(t, imported ? t->timestamp : *timestamp)) return TAEL_TRANSFER_overflows_timeout;
+    status = check_limits(ledger, amount, debit, credit);
+    if (status != TAEL_STATUS_CREATED) return status;
+
+    /* Everything is checked: from here on it succeeds. */
+    const bool pending = (t->flags & TAEL_TRANSFER_FLAG_pending) != 0;
+    balance_add(ledger, debit, pending ? TAEL_DEBITS_PENDING : TAEL_DEBITS_POSTED, amount);
+    balance_add(ledger, credit, pending ? TAEL_CREDITS_PENDING : TAEL_CREDITS_POSTED, amount);
+    if (t->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(debit, true);
+    if (t->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(credit, true);
+
+    if (imported) *timestamp = t->timestamp;
+    struct tael_transfer body = *t;
+    body.amount = amount;
+    body.timestamp = *timestamp;
+    enter(ledger, probe, &body, debit, credit, pending ? TAEL_PENDING_PENDING : TAEL_PENDING_NONE);
+    return TAEL_STATUS_CREATED;
+}
+
+uint32_t tael_transfer_create(struct tael_ledger *ledger, const struct tael_transfer *transfer,
+                              const struct tael_transfer_ahead *ahead, uint64_t *timestamp) {
+    if ((transfer->flags & ~TAEL_TRANSFER_FLAGS_DEFINED) != 0) return TAEL_TRANSFER_reserved_flag;
+    if (transfer->id == 0) return TAEL_TRANSFER_id_must_not_be_zero;
+    if (transfer->id == TAEL_U128_MAX) return TAEL_TRANSFER_id_must_not_be_int_max;
+    struct tael_index_probe probe;
+    uint64_t position;
+    switch (tael_ledger_find_transfer(ledger, transfer->id, ahead->id_hash, &probe, &position)) {
+    case TAEL_ID_TRANSFER:
+        return repeat(ledger, transfer, position, timestamp);
+    case TAEL_ID_BURNT:
+        return TAEL_TRANSFER_id_already_failed;
+    case TAEL_ID_FREE:
+        break;
+    }
+    if (transfer->flags & POST_OR_VOID) return post_or_void(ledger, transfer, ahead->pending_hash, &probe, timestamp);
+    return plain_or_pending(ledger, transfer, ahead, &probe, timestamp);
+}
+
+/* ---- rollback, burning, expiry ---- */
+
+/* Undoes a post or void: its pending transfer is pending again. */
+static void take_back_resolution(struct tael_ledger *ledger, const struct tael_transfer *body,
+                                 struct tael_account_line *debit, struct tael_account_line *credit) {
+    struct tael_index_probe probe;
+    uint64_t position;
+    const enum tael_id_state state = tael_ledger_find_transfer(
+        ledger, body->pending_id, tael_ledger_hash(ledger, body->pending_id), &probe, &position);
+    TAEL_ASSERT(state == TAEL_ID_TRANSFER);
+    const struct tael_transfer *pending = tael_journal_body(&ledger->journal, position);
+    if (body->flags & TAEL_TRANSFER_FLAG_post_pending_transfer) {
+        balance_subtract(ledger, debit, TAEL_DEBITS_POSTED, body->amount);
+        balance_subtract(ledger, credit, TAEL_CREDITS_POSTED, body->amount);
+    } else {
+        if (pending->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(debit, true);
+        if (pending->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(credit, true);
+    }
+    balance_add(ledger, debit, TAEL_DEBITS_PENDING, pending->amount);
+    balance_add(ledger, credit, TAEL_CREDITS_PENDING, pending->amount);
+    tael_journal_trace(&ledger->journal, position)->pending_status = TAEL_PENDING_PENDING;
+}
+
+void tael_transfer_take_back(struct tael_ledger *ledger) {
+    TAEL_ASSERT(ledger->journal.count > 0);
+    const uint64_t position = ledger->journal.count - 1;
+    TAEL_ASSERT(position >= ledger->lists.covered);
+    const struct tael_transfer *body = tael_journal_body(&ledger->journal, position);
+    const struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, position);
+    struct tael_account_line *debit = &ledger->accounts.lines[trace->debit_slot];
+    struct tael_account_line *credit = &ledger->accounts.lines[trace->credit_slot];
+    if (body->flags & POST_OR_VOID) {
+        take_back_resolution(ledger, body, debit, credit);
+    } else {
+        const bool pending = (body->flags & TAEL_TRANSFER_FLAG_pending) != 0;
+        balance_subtract(ledger, debit, pending ? TAEL_DEBITS_PENDING : TAEL_DEBITS_POSTED, body->amount);
+        balance_subtract(ledger, credit, pending ? TAEL_CREDITS_PENDING : TAEL_CREDITS_POSTED, body->amount);
+        /* It was open before, or the transfer would not have passed. */
+        if (body->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(debit, false);
+        if (body->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(credit, false);
+    }
+    if (trace->after & TAEL_HISTORY_WIDE) ledger->history.wide_count--;
+    tael_transfer_index_remove_youngest(&ledger->index, tael_ledger_hash(ledger, body->id), position);
+    ledger->journal.count--;
+}
+
+void tael_transfer_burn(struct tael_ledger *ledger, tael_u128 id) {
+    struct tael_index_probe probe;
+    uint64_t position;
+    const enum tael_id_state state =
+        tael_ledger_find_transfer(ledger, id, tael_ledger_hash(ledger, id), &probe, &position);
+    TAEL_ASSERT(state == TAEL_ID_FREE);
+    tael_transfer_index_insert(&ledger->index, &probe, TAEL_INDEX_BURNT | tael_journal_burn(&ledger->journal, id));
+}
+
+void tael_transfer_settle(struct tael_ledger *ledger, uint64_t position) {
+    const struct tael_transfer *body = tael_journal_body(&ledger->journal, position);
+    const uint64_t expires_at = tael_transfer_expires_at(body);
+    if (expires_at == 0) return;
+    tael_expiry_queue_push(&ledger->expiries, (struct tael_expiry){.expires_at = expires_at, .position = position});
+}
+
+static void expire(struct tael_ledger *ledger, uint64_t position, uint64_t timestamp) {
+    const struct tael_transfer *body = tael_journal_body(&ledger->journal, position);
+    struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, position);
+    TAEL_ASSERT(trace->pending_status == TAEL_PENDING_PENDING);
+    struct tael_account_line *debit = &ledger->accounts.lines[trace->debit_slot];
+    struct tael_account_line *credit = &ledger->accounts.lines[trace->credit_slot];
+    balance_subtract(ledger, debit, TAEL_DEBITS_PENDING, body->amount);
+    balance_subtract(ledger, credit, TAEL_CREDITS_PENDING, body->amount);
+    reopen(debit, credit, body);
+    trace->pending_status = TAEL_PENDING_EXPIRED;
+
+    TAEL_ASSERT(ledger->history.expiry_count < ledger->history.count_max);
+    struct tael_expiry_entry *entry = &ledger->history.expiries[ledger->history.expiry_count++];
+    *entry = (struct tael_expiry_entry){.timestamp = timestamp, .position = (uint32_t)position};
+    entry->after = tael_history_write(&ledger->history, &entry->balances, &ledger->accounts, debit, credit);
+}
+
+void tael_transfers_expire(struct tael_ledger *ledger, uint64_t due, uint64_t timestamp_first) {
+    uint32_t expired = 0;
+    while (expired < TAEL_EXPIRIES_MAX) {
+        const struct tael_expiry *top = tael_expiry_queue_top(&ledger->expiries);
+        if (top == NULL || top->expires_at > due) break;
+        const uint64_t position = top->position;
+        tael_expiry_queue_pop(&ledger->expiries);
+        if (tael_journal_trace(&ledger->journal, position)->pending_status != TAEL_PENDING_PENDING) continue;
+        expire(ledger, position, timestamp_first + expired++);
+    }
+}

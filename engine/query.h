@@ -1,7 +1,8 @@
 /* Reads: lookups, account histories, queries, change events, the trial balance.
  *
  * A read is begun at the ledger's current op, advanced in bounded slices between which requests may be applied, and shows
- * the ledger as of one op: the one reported in `op`. Lookups end in the first slice. It leaves no trace.
+ * the ledger as of one op: the one reported in `op`. Lookups end in the first slice. It leaves no trace. Where a request
+ * holds several query_accounts, each is read at a point of its own, the last one at `op`.
  * Owned by the ledger's worker thread. The body was checked whole before (tael_query_body_check). */
 #ifndef TAEL_ENGINE_QUERY_H
 #define TAEL_ENGINE_QUERY_H
@@ -14,8 +15,8 @@
 
 #include "engine/ledger.h"
 
-/* Checks a read's body: size, trailer, counts, and that the largest result fits one reply (limits are capped first, an
- * invalid filter counts as nothing). Returns 0 and the reply body's largest size, or the eviction reason (5 or 6). */
+/* Checks a read's body: size, trailer, counts, and that the largest result fits one reply (limits are capped first).
+ * Returns 0 and the reply body's largest size, or the eviction reason (5 or 6). */
 enum tael_eviction_reason tael_query_body_check(uint8_t operation, const void *body, uint32_t body_size,
                                                 uint32_t *reply_size_max);
 

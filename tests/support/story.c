@@ -62,15 +62,16 @@ uint64_t story_timestamp_next(const struct story *story, uint32_t event_count) {
 
 void story_send(struct story *story) {
     struct tael_request *request = story->request;
-    const uint32_t reserved = request->operation == TAEL_OPERATION_pulse ? TAEL_EXPIRIES_MAX : request->event_count;
+    const bool pulse = request->operation == TAEL_OPERATION_pulse;
     request->op = ++story->op;
-    request->timestamp = story_timestamp_next(story, reserved);
+    request->timestamp = story_timestamp_next(story, pulse ? TAEL_EXPIRIES_MAX : request->event_count);
     request->request = (uint32_t)request->op;
-    request->size = tael_request_payload_size(request->event_count, request->batch_count);
+    if (!pulse) request->size = tael_request_payload_size(request->event_count, request->batch_count);
     uint8_t *payload = (uint8_t *)(request + 1);
-    const size_t events_size = (size_t)request->event_count * TAEL_RECORD_SIZE;
+    const size_t events_size = pulse ? 0 : (size_t)request->event_count * TAEL_RECORD_SIZE;
     memset(payload + events_size, 0, tael_request_size_in_block(request->size) - sizeof *request - events_size);
     if (request->batch_count > 1) memcpy(payload + events_size, story->counts, (size_t)request->batch_count * 2);
+    if (pulse) request->event_count = TAEL_EXPIRIES_MAX;
     story->subject->apply(story->ledger, request, story->results);
     story->timestamp = request->timestamp;
 }

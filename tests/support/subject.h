@@ -32,7 +32,7 @@ struct subject {
     /* Reads at once; returns the bytes of the reply's body. `reply` has room for TAEL_BODY_SIZE_MAX. */
     uint32_t (*read)(void *ledger, uint8_t operation, const void *body, uint32_t body_size, void *reply);
     tael_u128 (*digest)(const void *ledger);
-    bool (*balanced)(const void *ledger);
+    bool (*balanced)(void *ledger);
     struct subject_usage (*usage)(const void *ledger);
 };
 

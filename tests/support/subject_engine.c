@@ -68,7 +68,7 @@ static uint32_t read_engine(void *ledger, uint8_t operation, const void *body, u
 
 static tael_u128 digest(const void *ledger) { return tael_ledger_digest(((const struct engine *)ledger)->ledger); }
 
-static bool balanced(const void *ledger) { return tael_ledger_balanced(((const struct engine *)ledger)->ledger); }
+static bool balanced(void *ledger) { return tael_ledger_balanced(((struct engine *)ledger)->ledger); }
 
 static struct subject_usage usage(const void *ledger) {
     const struct tael_ledger_usage is = tael_ledger_usage(((const struct engine *)ledger)->ledger);

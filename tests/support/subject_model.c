@@ -19,7 +19,7 @@ static uint32_t read_model(void *ledger, uint8_t operation, const void *body, ui
 
 static tael_u128 digest(const void *ledger) { return tael_model_digest(ledger); }
 
-static bool balanced(const void *ledger) { return tael_model_balanced(ledger); }
+static bool balanced(void *ledger) { return tael_model_balanced(ledger); }
 
 static struct subject_usage usage(const void *ledger) {
     const struct tael_model_usage is = tael_model_usage(ledger);

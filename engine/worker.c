@@ -1,0 +1,201 @@
+#include "engine/worker.h"
+
+#include <tael/assert.h>
+#include <tael/operation.h>
+
+#include "engine/query.h"
+
+struct running {
+    struct tael_query *query;
+    struct tael_read_job *job; /* NULL where the place is free */
+};
+
+struct tael_worker {
+    struct tael_worker_options options;
+    struct tael_ledger *ledger;
+    struct tael_worker_link link;
+    struct running *running; /* queries_max of them */
+    uint32_t running_count;
+    uint32_t running_turn; /* whose slice is next */
+    uint64_t account_events;
+    uint64_t transfer_events;
+};
+
+static uint32_t ring_capacity(uint32_t entries) {
+    uint32_t capacity = 1;
+    while (capacity < entries) capacity *= 2;
+    return capacity;
+}
+
+size_t tael_worker_size_bytes(const struct tael_worker_options *options) {
+    return tael_arena_share(sizeof(struct tael_worker)) + tael_ring_size_bytes(ring_capacity(options->blocks_max)) +
+           2 * tael_ring_size_bytes(ring_capacity(options->reads_max)) +
+           tael_arena_share(options->queries_max * sizeof(struct running)) +
+           options->queries_max * tael_query_size_bytes();
+}
+
+static void publish(struct tael_worker *worker) {
+    struct tael_worker_board *board = &worker->link.board;
+    const struct tael_ledger_usage usage = tael_ledger_usage(worker->ledger);
+    /* Relaxed: ordered by the release stores that follow. */
+    atomic_store_explicit(&board->accounts, usage.accounts, memory_order_relaxed);
+    atomic_store_explicit(&board->transfers, usage.transfers, memory_order_relaxed);
+    atomic_store_explicit(&board->expiry_next, usage.expiry_next, memory_order_relaxed);
+    atomic_store_explicit(&board->account_events, worker->account_events, memory_order_release); /* B1 */
+    atomic_store_explicit(&board->transfer_events, worker->transfer_events, memory_order_release); /* B1 */
+    tael_watermark_publish(&board->applied, usage.op);
+}
+
+struct tael_worker *tael_worker_init(struct tael_arena *arena, const struct tael_worker_options *options,
+                                     struct tael_ledger *ledger) {
+    TAEL_ASSERT(options->blocks_max > 0);
+    TAEL_ASSERT(options->reads_max > 0);
+    TAEL_ASSERT(options->queries_max > 0);
+    struct tael_worker *worker = tael_arena_take(arena, sizeof *worker);
+    worker->options = *options;
+    worker->ledger = ledger;
+    tael_ring_init(&worker->link.blocks, arena, ring_capacity(options->blocks_max));
+    tael_ring_init(&worker->link.reads, arena, ring_capacity(options->reads_max));
+    tael_ring_init(&worker->link.reads_done, arena, ring_capacity(options->reads_max));
+    worker->running = tael_arena_take(arena, options->queries_max * sizeof(struct running));
+    for (uint32_t i = 0; i < options->queries_max; i++) worker->running[i].query = tael_query_init(arena);
+    publish(worker);
+    return worker;
+}
+
+struct tael_worker_link *tael_worker_link(struct tael_worker *worker) {
+    return &worker->link;
+}
+
+/* --- blocks --- */
+
+bool tael_worker_skips(const struct tael_worker *worker, uint64_t op) {
+    for (uint32_t i = 0; i < worker->options.skipped_ops_count; i++) {
+        if (worker->options.skipped_ops[i] == op) return true;
+    }
+    return false;
+}
+
+static void panic_dump(FILE *out, const void *state) {
+    const struct tael_request *request = state;
+    const char *name = tael_operation_info(request->operation).name;
+    fprintf(out, "  request: %s, %" PRIu32 " events in %" PRIu32 " batches, timestamp %" PRIu64 "\n",
+            name != NULL ? name : "unknown operation", request->event_count, request->batch_count, request->timestamp);
+    fprintf(out, "  client %016" PRIx64 "%016" PRIx64 ", session %" PRIu64 ", request %" PRIu32 "\n",
+            tael_u128_high(request->client), tael_u128_low(request->client), request->session, request->request);
+}
+
+/* An op that is left out only moves the ledger's op and timestamp forward, as an eviction does. */
+static uint32_t apply_skipped(struct tael_worker *worker, const struct tael_request *request) {
+    const struct tael_request stand_in = {
+        .client = request->client,
+        .op = request->op,
+        .timestamp = request->timestamp,
+        .operation = TAEL_OPERATION_evict,
+    };
+    return tael_ledger_apply(worker->ledger, &stand_in, NULL);
+}
+
+static uint32_t apply_request(struct tael_worker *worker, const struct tael_request *request,
+                              struct tael_exception *exceptions) {
+    tael_panic_context.op = request->op;
+    tael_panic_context.event_index = 0;
+    tael_panic_context.dump = panic_dump;
+    tael_panic_context.state = request;
+    if (tael_operation_info(request->operation).kind == TAEL_OPERATION_CREATE) {
+        if (tael_operation_creates_accounts(request->operation)) {
+            worker->account_events += request->event_count;
+        } else {
+            worker->transfer_events += request->event_count;
+        }
+    }
+    if (TAEL_UNLIKELY(tael_worker_skips(worker, request->op))) return apply_skipped(worker, request);
+    const uint32_t count = tael_ledger_apply(worker->ledger, request, exceptions);
+    TAEL_ASSERT(count <= request->event_count);
+    return count;
+}
+
+void tael_worker_apply(struct tael_worker *worker, const struct tael_block *block) {
+    TAEL_ASSERT(block->request_count <= TAEL_REQUESTS_PER_BLOCK_MAX);
+    tael_panic_context.block_sequence = block->sequence;
+    const struct tael_request *request = tael_block_first_request(block);
+    uint32_t exception_count = 0;
+    for (uint32_t i = 0; i < block->request_count; i++) {
+        TAEL_ASSERT(request->op == block->first_op + i);
+        const uint32_t count = apply_request(worker, request, block->exceptions + exception_count);
+        block->outcomes[i] = (struct tael_outcome){.exception_first = exception_count, .exception_count = count};
+        exception_count += count;
+        request = tael_request_next(request);
+    }
+    TAEL_ASSERT((const uint8_t *)request == block->data + block->size);
+    tael_panic_context = (struct tael_panic_context){0};
+    publish(worker);
+}
+
+/* --- reads --- */
+
+/* Gives a read back when this slice ended it. */
+static bool read_step(struct tael_worker *worker, struct running *running) {
+    if (!tael_query_step(running->query, TAEL_READ_SLICE)) return false;
+    struct tael_read_job *job = running->job;
+    job->reply_size = tael_query_reply_size(running->query);
+    job->op = tael_query_op(running->query);
+    job->timestamp = tael_query_timestamp(running->query);
+    running->job = NULL;
+    worker->running_count--;
+    const bool pushed = tael_ring_push(&worker->link.reads_done, job);
+    TAEL_ASSERT(pushed);
+    return true;
+}
+
+static struct running *read_place(struct tael_worker *worker) {
+    if (worker->running_count == worker->options.queries_max) return NULL;
+    struct running *running = worker->running;
+    while (running->job != NULL) running++;
+    return running;
+}
+
+/* About how many records a read touches in its first slice; lookups end in it, however many ids they have. */
+static uint32_t read_cost(const struct tael_read_job *job) { return 64 + job->body_size / (uint32_t)sizeof(tael_u128); }
+
+/* New reads get their first slice before those that run get another, so short ones don't wait for long ones. */
+static uint32_t reads_begin(struct tael_worker *worker, uint32_t *spent) {
+    uint32_t begun = 0;
+    while (*spent < TAEL_READ_SLICE) {
+        struct running *running = read_place(worker);
+        if (running == NULL) break;
+        struct tael_read_job *job = tael_ring_pop(&worker->link.reads);
+        if (job == NULL) break;
+        running->job = job;
+        worker->running_count++;
+        tael_query_begin(running->query, worker->ledger, job->operation, job->body, job->body_size, job->reply_body);
+        *spent += read_step(worker, running) ? read_cost(job) : TAEL_READ_SLICE;
+        begun++;
+    }
+    return begun;
+}
+
+static uint32_t reads_advance(struct tael_worker *worker) {
+    if (worker->running_count == 0) return 0;
+    struct running *running;
+    do {
+        running = &worker->running[worker->running_turn];
+        worker->running_turn = (worker->running_turn + 1) % worker->options.queries_max;
+    } while (running->job == NULL);
+    (void)read_step(worker, running);
+    return 1;
+}
+
+uint32_t tael_worker_poll(struct tael_worker *worker) {
+    uint32_t work = 0;
+    const struct tael_block *block = tael_ring_pop(&worker->link.blocks);
+    if (block != NULL) {
+        tael_worker_apply(worker, block);
+        work++;
+    }
+    uint32_t spent = 0;
+    work += reads_begin(worker, &spent);
+    if (spent < TAEL_READ_SLICE) work += reads_advance(worker);
+    if (work == 0) work += tael_ledger_index_behind(worker->ledger, TAEL_INDEX_SLICE);
+    return work;
+}

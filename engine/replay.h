@@ -13,6 +13,7 @@
 
 #include <tael/arena.h>
 #include <tael/block.h>
+#include <tael/log_format.h>
 
 #include "engine/sessions.h"
 #include "engine/worker.h"
@@ -34,9 +35,8 @@ size_t tael_replay_size_bytes(void);
 void tael_replay_init(struct tael_replay *replay, struct tael_arena *arena, struct tael_worker *worker,
                       struct tael_sessions *sessions);
 
-/* Replays a block as it stands in the log: `data` is its header and requests, aligned to a record, checksums verified.
- * Requests behind op `until` are left alone. Returns 0, or -EBADMSG where the requests contradict themselves, each other
- * or the header: then nothing of the block was applied. */
-int tael_replay_block(struct tael_replay *replay, const uint8_t *data, uint64_t until);
+/* Replays a block of the log: its requests stand behind its header, and persist/ has checked that they make sense there.
+ * Requests behind op `until` are left alone. */
+void tael_replay_block(struct tael_replay *replay, const struct tael_log_block *header, uint64_t until);
 
 #endif

@@ -514,6 +514,7 @@ static enum verdict admit_register(struct tael_sequencer *sequencer, uint32_t li
     const enum tael_eviction_reason reason = register_body_check(message, &capabilities);
     if (reason != 0) return refuse(sequencer, link, message, reason);
     if (!log_has_room(sequencer, 0, TAEL_SEQUENCER_LOG_RESERVE)) {
+        if (sequencer->input.log_grows) return VERDICT_WAIT;
         return refuse_room(sequencer, link, message, capabilities, TAEL_BUSY_DISK,
                            &sequencer->counters.dropped_room_log);
     }
@@ -610,6 +611,7 @@ static enum verdict admit_create(struct tael_sequencer *sequencer, uint32_t link
     }
     const uint32_t payload_size = tael_request_payload_size(batches.element_count, batches.batch_count);
     if (!log_has_room(sequencer, payload_size, TAEL_SEQUENCER_LOG_RESERVE)) {
+        if (sequencer->input.log_grows) return VERDICT_WAIT;
         return refuse_room(sequencer, link, message, session->capabilities, TAEL_BUSY_DISK,
                            &sequencer->counters.dropped_room_log);
     }
@@ -868,7 +870,7 @@ static uint32_t insert_pulse(struct tael_sequencer *sequencer) {
     const uint64_t next = sequencer->timestamp + 1;
     const uint64_t now = sequencer->input.wall_ns > next ? sequencer->input.wall_ns : next;
     if (tael_sequencer_due_ns(sequencer) > now) return 0;
-    if (!log_has_room(sequencer, 0, 0)) return 0;
+    if (!log_has_room(sequencer, 0, TAEL_SEQUENCER_LOG_RESERVE / 2)) return 0;
     if (!block_reserve(sequencer, 0)) return 0;
     const struct tael_request request = {.operation = TAEL_OPERATION_pulse};
     (void)tael_sessions_sequence(sequencer->sessions, append(sequencer, &request, TAEL_EXPIRIES_MAX));

@@ -36,7 +36,7 @@
 #define TAEL_LINKS_MAX 16
 /* Messages taken and replies made in one turn. */
 #define TAEL_SEQUENCER_TURN 512
-/* Log room kept free for what the sequencer adds itself: evictions and pulses. */
+/* Log room kept free: half of it for what the sequencer adds itself, half for the log's own empty blocks. */
 #define TAEL_SEQUENCER_LOG_RESERVE (256u << 10)
 /* What a busy frame tells the client to wait. */
 #define TAEL_BUSY_WAIT_MS 50
@@ -62,6 +62,7 @@ struct tael_sequencer_input {
     uint64_t durable; /* last op announced as durable by the log */
     bool log_ready; /* the log has a free write slot, and took all that was closed before */
     uint64_t log_capacity; /* bytes of blocks that the log took since the start and could still take, together */
+    bool log_grows; /* a lack of room in the log will pass by itself: a segment is being prepared */
 };
 
 /* Everything that was decided, for the counters. Dropped means that the client hears nothing and tries again. */

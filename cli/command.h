@@ -14,7 +14,7 @@ enum tael_exit {
 };
 
 /* In the order in which `tael --help` lists them. */
-#define TAEL_COMMAND_TABLE(X) X(version)
+#define TAEL_COMMAND_TABLE(X) X(format) X(verify) X(skip_op) X(version)
 
 struct tael_command {
     const char *name; /* as typed: with dashes */

@@ -1,0 +1,101 @@
+#include "cli/state.h"
+
+#include "cli/output.h"
+
+static struct tael_ledger_options ledger_options(const struct tael_superblock *superblock) {
+    return (struct tael_ledger_options){
+        .accounts_max = superblock->limits.accounts_max,
+        .transfers_max = superblock->limits.transfers_max,
+        .hash_key = superblock->hash_key,
+    };
+}
+
+static struct tael_sessions_options sessions_options(const struct tael_superblock *superblock) {
+    const uint32_t sessions_max = (uint32_t)superblock->limits.sessions_max;
+    return (struct tael_sessions_options){
+        .sessions_max = sessions_max,
+        .reply_chunks = tael_sessions_reply_chunks(sessions_max),
+        .hash_key = superblock->hash_key,
+    };
+}
+
+static struct tael_worker_options worker_options(const struct tael_state_options *options) {
+    const struct tael_superblock *superblock = options->superblock;
+    uint32_t skipped = 0;
+    while (skipped < TAEL_SKIPPED_OPS_MAX && superblock->skipped_ops[skipped] != 0) skipped++;
+    return (struct tael_worker_options){
+        .blocks_max = options->blocks_max,
+        .reads_max = options->reads_max,
+        .queries_max = options->queries_max,
+        .skipped_ops = superblock->skipped_ops,
+        .skipped_ops_count = skipped,
+    };
+}
+
+void tael_state_budget(const struct tael_state_options *options, struct tael_budget *budget) {
+    const struct tael_ledger_options ledger = ledger_options(options->superblock);
+    const struct tael_sessions_options sessions = sessions_options(options->superblock);
+    const struct tael_worker_options worker = worker_options(options);
+    const char *name;
+    size_t size;
+    size_t listed = 0;
+    for (uint32_t i = 0; tael_ledger_budget(&ledger, i, &name, &size); i++) {
+        tael_budget_add(budget, name, size, NULL);
+        listed += size;
+    }
+    tael_budget_add(budget, "sessions and kept replies", tael_sessions_size_bytes(&sessions), "--sessions-max");
+    tael_budget_add(
+        budget, "worker",
+        tael_ledger_size_bytes(&ledger) - listed + tael_worker_size_bytes(&worker) + tael_replay_size_bytes(), NULL);
+}
+
+void tael_state_init(struct tael_state *state, struct tael_arena *arena, const struct tael_state_options *options) {
+    const struct tael_ledger_options ledger = ledger_options(options->superblock);
+    const struct tael_sessions_options sessions = sessions_options(options->superblock);
+    const struct tael_worker_options worker = worker_options(options);
+    state->ledger = tael_ledger_init(arena, &ledger);
+    state->sessions = tael_sessions_init(arena, &sessions);
+    state->worker = tael_worker_init(arena, &worker, state->ledger);
+    tael_replay_init(&state->replay, arena, state->worker, state->sessions);
+}
+
+struct recovery_context {
+    struct tael_state *state;
+    uint64_t until;
+    struct tael_progress progress;
+};
+
+static int recover_block(void *context_any, const struct tael_log_block *block, const struct tael_place *place) {
+    struct recovery_context *context = context_any;
+    (void)place;
+    if (block->op_first <= context->until) tael_replay_block(&context->state->replay, block, context->until);
+    return 0;
+}
+
+static void recover_progress(void *context_any, uint64_t bytes, uint64_t bytes_total, uint64_t op) {
+    struct recovery_context *context = context_any;
+    (void)op;
+    context->progress.total = bytes_total;
+    tael_progress_show(&context->progress, bytes);
+}
+
+int tael_state_recover(struct tael_state *state, const struct tael_state_recovery *recovery,
+                       struct tael_recovery_result *result, struct tael_report *report) {
+    struct recovery_context context = {.state = state, .until = recovery->until};
+    const struct tael_recovery_options options = {
+        .disk = recovery->disk,
+        .superblock = recovery->superblock,
+        .block = recover_block,
+        .progress = recover_progress,
+        .context = &context,
+        .read_only = recovery->read_only,
+    };
+    tael_progress_begin(&context.progress, "replaying the log", "bytes", 0);
+    const int error = tael_recovery_run(&options, result, report);
+    tael_progress_end(&context.progress);
+    return error;
+}
+
+tael_u128 tael_state_digest(struct tael_state *state) {
+    return tael_ledger_digest(state->ledger) + tael_sessions_digest(state->sessions);
+}

@@ -14,7 +14,15 @@ enum tael_exit {
 };
 
 /* In the order in which `tael --help` lists them. */
-#define TAEL_COMMAND_TABLE(X) X(format) X(verify) X(skip_op) X(version)
+/* clang-format off */
+#define TAEL_COMMAND_TABLE(X) \
+    X(format)                 \
+    X(load)                   \
+    X(trial_balance)          \
+    X(verify)                 \
+    X(skip_op)                \
+    X(version)
+/* clang-format on */
 
 struct tael_command {
     const char *name; /* as typed: with dashes */

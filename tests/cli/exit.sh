@@ -1,7 +1,8 @@
 #!/bin/sh
 # The exit status and the stream of each way to call the program wrongly or rightly: 0 done, 1 failed, 2 wrong usage.
-# usage: exit.sh PATH-OF-TAEL
+# usage: exit.sh PATH-OF-TAEL DIRECTORY-OF-ACH-FILES
 tael=$1
+files=$2
 failed=0
 
 # expect STATUS TEXT ARGUMENTS...: the status, and a text that stdout (status 0) or stderr (else) holds.
@@ -34,6 +35,22 @@ expect 0 "usage: tael version" version --help
 expect 2 "there is no option --nonsense" version --nonsense
 expect 2 "--json=1 takes no value" version --json=1
 expect 2 "one word too many" version more
+
+expect 2 "FILE... is missing" load
+expect 2 "--ledger takes a number from 1 to 4294967295, not '0'" load --ledger 0 file
+expect 2 "--to needs a value" load --to
+expect 1 "No such file" load --check /nonexistent/file.ach
+expect 1 "is no address" load --to nowhere file.ach
+expect 1 "refused" load --to 127.0.0.1:1 --timeout 1 file.ach
+expect 1 "is no address" trial-balance --to localhost
+expect 1 "refused" trial-balance --to 127.0.0.1:1 --timeout 1
+expect 2 "above --ledger-max" trial-balance --ledger-min 9 --ledger-max 3
+expect 0 '"control_matched": true' load --check --json "$files/two_batches.ach" "$files/payments.ach.gz"
+expect 0 "all control totals match" load --check "$files/returns.ach"
+expect 1 "the packed file ends in the middle" load --check "$files/payments_truncated.ach.gz"
+expect 1 "must be '094'" load --check "$files/record_size.ach"
+expect 1 "(batch) the control" load --check "$files/batch_credits.ach"
+expect 1 "1 more problems, not shown" load --check --problems 1 "$files/batch_service_class.ach"
 
 # What can't be written hasn't been done.
 if "$tael" version >/dev/full 2>/dev/null; then

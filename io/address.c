@@ -1,6 +1,7 @@
 #include "io/address.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -70,6 +71,13 @@ const char *tael_address_format(const struct tael_address *address, char text[st
     inet_ntop(AF_INET6, &in6.sin6_addr, host, sizeof host);
     snprintf(text, TAEL_ADDRESS_TEXT_SIZE, "[%s]:%u", host, ntohs(in6.sin6_port));
     return text;
+}
+
+uint16_t tael_address_port(const struct tael_address *address) {
+    in_port_t port; /* both families have it at the same place */
+    static_assert(offsetof(struct sockaddr_in, sin_port) == offsetof(struct sockaddr_in6, sin6_port), "sockets");
+    memcpy(&port, (const uint8_t *)&address->storage + offsetof(struct sockaddr_in, sin_port), sizeof port);
+    return ntohs(port);
 }
 
 bool tael_address_is_loopback(const struct tael_address *address) {

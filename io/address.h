@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 struct tael_address {
@@ -19,6 +20,9 @@ int tael_address_parse(const char *text, struct tael_address *out);
 
 /* The address as tael_address_parse reads it. Returns `text`. */
 const char *tael_address_format(const struct tael_address *address, char text[static TAEL_ADDRESS_TEXT_SIZE]);
+
+/* The port, in the machine's byte order. */
+uint16_t tael_address_port(const struct tael_address *address);
 
 /* True for 127.0.0.0/8 and ::1. */
 bool tael_address_is_loopback(const struct tael_address *address);

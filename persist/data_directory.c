@@ -269,6 +269,8 @@ static int superblock_raise(struct tael_disk *disk, const struct tael_data_direc
     }
     tael_superblock_seal(superblock);
     error = superblock_write(disk, superblock);
+    /* A format that was killed at its very end may have left names that are not durable. */
+    if (error == 0) error = tael_disk_directory_sync(disk, "");
     if (error != 0) tael_report_set(report, "the superblock cannot be written: %s", strerror(-error));
     return error;
 }

@@ -514,7 +514,7 @@ static void space_is(struct tael_log *log, enum tael_log_space space) {
  * does not fill the disk to the brim for everybody else. */
 static enum tael_log_space space_look(struct tael_log *log) {
     uint64_t free_bytes;
-    if (tael_disk_free_space(log->disk, &free_bytes) != 0) return log->space;
+    if (tael_disk_free_space(log->disk, &free_bytes) != 0) return TAEL_LOG_SPACE_OK; /* trying will tell */
     log->counters.bytes_free = free_bytes;
     if (free_bytes < log->segment_size + log->segment_size / 16) return TAEL_LOG_SPACE_NONE;
     return free_bytes < (log->options.segments_ahead + 4) * log->segment_size ? TAEL_LOG_SPACE_LOW : TAEL_LOG_SPACE_OK;

@@ -204,17 +204,24 @@ static int window_advance(struct tael_reader *reader, bool carry) {
 }
 
 /* Nothing in flight any more, whatever it came to. */
-static void windows_settle(struct tael_reader *reader) {
+static int windows_settle(struct tael_reader *reader) {
     for (uint32_t i = 0; i < 2; i++) {
-        while (reader->windows[i].pending > 0 && tael_disk_wait(reader->disk) == 0) continue;
+        while (reader->windows[i].pending > 0) {
+            const int error = tael_disk_wait(reader->disk);
+            if (error == 0) continue;
+            tael_report_set(reader->report, "the disk cannot be waited for: %s", strerror(-error));
+            return error;
+        }
     }
+    return 0;
 }
 
 int tael_reader_seek(struct tael_reader *reader, struct tael_place place) {
     TAEL_ASSERT(place.offset % TAEL_SECTOR_SIZE == 0);
     TAEL_ASSERT(place.offset <= reader->superblock->limits.segment_size);
     reader->stopped = true;
-    windows_settle(reader);
+    const int error = windows_settle(reader);
+    if (error != 0) return error;
     reader->stream = place;
     if (place.offset == reader->superblock->limits.segment_size) {
         reader->stream = (struct tael_place){.segment = place.segment + 1};
@@ -456,7 +463,8 @@ int tael_reader_open(const struct tael_reader_options *options, struct tael_read
 }
 
 void tael_reader_close(struct tael_reader *reader) {
-    windows_settle(reader);
+    /* Reads that cannot be waited for may still arrive: their memory is given up. The process is about to end anyway. */
+    if (windows_settle(reader) != 0) return;
     for (uint32_t i = 0; i < 2; i++) {
         if (reader->windows[i].file != NULL) file_release(reader, reader->windows[i].file);
     }

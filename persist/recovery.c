@@ -60,7 +60,7 @@ static int refuse(struct recovery *recovery, const char *evidence, uint64_t sequ
     const struct tael_reader_state *state = tael_reader_state(recovery->reader);
     struct tael_place bad = state->next;
     const char *reason = state->stop_reason;
-    if (reason == NULL && state->next_segment_problem != NULL) {
+    if (reason == NULL && state->next_segment_problem != NULL && place.segment > bad.segment) {
         bad = (struct tael_place){.segment = bad.segment == 0 ? state->segment_first : bad.segment + 1};
         reason = state->next_segment_problem;
     }
@@ -203,16 +203,23 @@ static int overwrite(struct recovery *recovery, struct tael_place place) {
     return error;
 }
 
-/* What was read may still be in the disk's volatile cache, written by a process that was killed before it could flush.
- * Blocks that were not announced lie in the last segments, at most as many as there are blocks in flight. */
+/* What was read may not be durable yet: a process that was killed may have written it, and given segments their names,
+ * without having synced. Blocks that were not announced lie in the last segments, at most as many as there are blocks in
+ * flight. */
 static int flush(struct recovery *recovery, struct tael_place place) {
+    int error = tael_disk_directory_sync(recovery->options->disk, TAEL_LOG_DIRECTORY);
+    if (error != 0) {
+        tael_report_set(recovery->report, "the directory `log` cannot be synced: %s", strerror(-error));
+        return error;
+    }
+    if (place.segment == 0) return 0;
     uint64_t segment = place.segment > TAEL_LOG_IN_FLIGHT_MAX ? place.segment - TAEL_LOG_IN_FLIGHT_MAX : 1;
     if (segment < tael_reader_state(recovery->reader)->segment_first) {
         segment = tael_reader_state(recovery->reader)->segment_first;
     }
     for (; segment <= place.segment; segment++) {
         tael_file file;
-        int error = segment_file_open(recovery, segment, &file);
+        error = segment_file_open(recovery, segment, &file);
         if (error != 0) return error;
         error = tael_disk_sync(recovery->options->disk, file);
         tael_disk_close(recovery->options->disk, file);
@@ -274,9 +281,8 @@ static int run(struct recovery *recovery) {
     result->cut = result->cut_bytes > 0;
     result->cut_reason = tael_reader_state(recovery->reader)->stop_reason;
     if (recovery->options->read_only) return 0;
-    const bool keep = (recovery->options->faults & TAEL_RECOVERY_FAULT_NO_OVERWRITE) != 0;
-    if (result->cut && !keep) error = overwrite(recovery, end);
-    return error == 0 && end.segment != 0 ? flush(recovery, end) : error;
+    if (result->cut) error = overwrite(recovery, end);
+    return error == 0 ? flush(recovery, end) : error;
 }
 
 int tael_recovery_run(const struct tael_recovery_options *options, struct tael_recovery_result *result,

@@ -22,7 +22,6 @@
 enum tael_recovery_fault {
     TAEL_RECOVERY_FAULT_OLD_IS_NO_EVIDENCE = 1u
                                              << 0, /* blocks of incarnations before the present one are no evidence */
-    TAEL_RECOVERY_FAULT_NO_OVERWRITE = 1u << 1, /* what follows a cut stays */
 };
 
 struct tael_recovery_options {

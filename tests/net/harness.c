@@ -311,12 +311,16 @@ bool client_receive_frame(struct harness *harness, int fd, struct tael_frame *fr
 }
 
 bool client_is_closed(struct harness *harness, int fd) {
-    uint8_t rest[4096];
+    uint8_t rest[65536];
     harness_settle(harness);
-    ssize_t received;
-    do received = recv(fd, rest, sizeof rest, MSG_DONTWAIT);
-    while (received > 0);
-    return received == 0 || errno == ECONNRESET;
+    /* What the sockets still hold comes first. */
+    for (int silent = 0; silent < 10; silent++) {
+        ssize_t received;
+        while ((received = recv(fd, rest, sizeof rest, MSG_DONTWAIT)) > 0) silent = 0;
+        if (received == 0 || errno == ECONNRESET) return true;
+        harness_turn(harness, 1000);
+    }
+    return false;
 }
 
 /* --- frames --- */

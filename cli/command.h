@@ -19,7 +19,9 @@ enum tael_exit {
     X(format)                 \
     X(load)                   \
     X(trial_balance)          \
+    X(demo)                   \
     X(verify)                 \
+    X(inspect)                \
     X(skip_op)                \
     X(version)
 /* clang-format on */

@@ -234,6 +234,8 @@ static uint32_t next_ledger(const struct tael_model *model, uint64_t ledger) {
 static void trial_balance(const struct tael_model *model, const struct tael_trial_balance_filter *filter,
                           struct results *results) {
     struct tael_trial_balance_row head = {.ledger = 0};
+    if (filter->ledger_max != 0 && filter->ledger_min > filter->ledger_max) return;
+    if (!all_zero(filter->reserved, sizeof filter->reserved)) return;
     const bool some = filter->limit != 0 && filter->limit < TAEL_LEDGERS_PER_REPLY_MAX;
     results->limit = 1 + (some ? filter->limit : TAEL_LEDGERS_PER_REPLY_MAX);
     (void)put(results, &head);

@@ -1,0 +1,39 @@
+/* See engine.h. */
+#include "tests/support/engine.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include <tael/operation.h>
+
+#include "tests/support/subject.h"
+
+struct test_engine *test_engine_open(const struct tael_ledger_options *options) {
+    struct test_engine *engine = calloc(1, sizeof *engine);
+    TAEL_ASSERT(engine != NULL);
+    const size_t size = tael_arena_share_aligned(tael_ledger_size_bytes(options)) +
+                        TEST_ENGINE_QUERIES * tael_arena_share(tael_query_size_bytes());
+    engine->arena.size = (size + TAEL_SECTOR_SIZE) & ~(size_t)(TAEL_SECTOR_SIZE - 1);
+    void *pages = mmap(NULL, engine->arena.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    TAEL_ASSERT(pages != MAP_FAILED);
+    engine->arena.base = pages;
+    engine->ledger = tael_ledger_init(&engine->arena, options);
+    for (uint32_t i = 0; i < TEST_ENGINE_QUERIES; i++) engine->queries[i] = tael_query_init(&engine->arena);
+    tael_arena_freeze(&engine->arena);
+    return engine;
+}
+
+void test_engine_close(struct test_engine *engine) {
+    munmap(engine->arena.base, engine->arena.size);
+    free(engine);
+}
+
+void test_engine_apply(struct test_engine *engine, const struct tael_request *request,
+                       struct tael_create_result *results) {
+    const uint32_t count = tael_ledger_apply(engine->ledger, request, engine->exceptions);
+    if (tael_operation_info(request->operation).kind == TAEL_OPERATION_CREATE) {
+        subject_expand(request, engine->exceptions, count, results);
+    } else {
+        TAEL_ASSERT(count == 0);
+    }
+}

@@ -20,6 +20,7 @@ enum { HARNESS_POOL_SMALL = 0, HARNESS_POOL_LARGE = 1, HARNESS_SMALL_CAPACITY = 
 struct harness_options {
     struct tael_tcp_options tcp;
     uint32_t requests_capacity; /* of the ring */
+    bool stands_still; /* listens, but makes no turn yet */
 };
 
 /* The echo answers each request with a frame whose body is the request's, or `reply_size` bytes in all where that is set. */

@@ -9,12 +9,39 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 enum { SMALL = 512, LARGE = TAEL_MESSAGE_SIZE_MAX };
+
+/* The linker leads every allocation of the server and of this test here. */
+static bool allocation_is_forbidden;
+static uint32_t allocations_seen;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+void *__wrap_malloc(size_t size) {
+    allocations_seen += allocation_is_forbidden ? 1 : 0;
+    return __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size) {
+    allocations_seen += allocation_is_forbidden ? 1 : 0;
+    return __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size) {
+    allocations_seen += allocation_is_forbidden ? 1 : 0;
+    return __real_realloc(old, size);
+}
 
 /* `count` requests back to back, numbered from 1. */
 static uint8_t *stream_new(uint32_t count, uint32_t size) {
@@ -180,6 +207,12 @@ static void test_a_ping_gets_its_pong(void **unused) {
 static void test_two_thousand_connections_each_get_their_answer(void **unused) {
     (void)unused;
     enum { CONNECTIONS = 2000 };
+    struct rlimit files;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+    if (files.rlim_max < 2 * CONNECTIONS + 64) {
+        print_message("skipped: the limit of open files is below %d\n", 2 * CONNECTIONS + 64);
+        skip();
+    }
     struct harness harness;
     struct harness_options options = harness_options_default();
     options.tcp.connections_max = CONNECTIONS;
@@ -365,6 +398,52 @@ static void test_drain_answers_what_was_handed_on_and_reads_no_more(void **unuse
     harness_stop(&harness);
 }
 
+static void test_nothing_is_allocated_after_the_start(void **unused) {
+    (void)unused;
+    struct harness harness;
+    const struct harness_options options = harness_options_default();
+    harness_start(&harness, &options);
+    allocation_is_forbidden = true;
+    for (uint32_t round = 1; round <= 3; round++) {
+        const int fd = client_connect(&harness);
+        assert_true(client_round_trip(&harness, fd, SMALL, 5, round));
+        assert_true(client_round_trip(&harness, fd, LARGE, 5, round + 10));
+        close(fd);
+        harness_pass(&harness, TAEL_NS_PER_S);
+    }
+    allocation_is_forbidden = false;
+    assert_int_equal(allocations_seen, 0);
+    harness_stop(&harness);
+}
+
+/* Out of file descriptors, accepting pauses instead of spinning, and then goes on. */
+static void test_accepting_goes_on_once_there_are_descriptors_again(void **unused) {
+    (void)unused;
+    struct harness harness;
+    struct harness_options options = harness_options_default();
+    options.stands_still = true; /* the kernel looks at the limit when it is asked to accept */
+    harness_start(&harness, &options);
+    const int next = dup(STDIN_FILENO);
+    close(next);
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    /* One more, which the client's end takes. */
+    const struct rlimit one = {.rlim_cur = (rlim_t)next + 1, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &one), 0);
+    const int fd = client_connect(&harness);
+    harness_settle(&harness);
+    const uint64_t errors = harness_counters(&harness)->accept_errors;
+    assert_true(errors > 0);
+    assert_true(tael_tcp_deadline_ns(harness.tcp) < UINT64_MAX);
+    harness_settle(&harness);
+    assert_int_equal(harness_counters(&harness)->accept_errors, errors);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    harness_pass(&harness, TAEL_NS_PER_S);
+    assert_true(client_round_trip(&harness, fd, SMALL, 5, 1));
+    close(fd);
+    harness_stop(&harness);
+}
+
 static void test_listen_takes_both_families_and_says_what_is_wrong(void **unused) {
     (void)unused;
     struct harness harness;
@@ -401,6 +480,8 @@ int main(void) {
         cmocka_unit_test(test_a_repeated_request_is_skipped_while_the_first_is_in_hand),
         cmocka_unit_test(test_replies_to_gone_connections_come_back),
         cmocka_unit_test(test_drain_answers_what_was_handed_on_and_reads_no_more),
+        cmocka_unit_test(test_nothing_is_allocated_after_the_start),
+        cmocka_unit_test(test_accepting_goes_on_once_there_are_descriptors_again),
         cmocka_unit_test(test_listen_takes_both_families_and_says_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -279,20 +279,19 @@ static int blocks_read(struct inspection *inspection) {
     const uint64_t from = inspection->options->from;
     struct tael_progress progress;
     tael_progress_begin(&progress, "reading the log", "blocks", 0);
-    int found = 0;
-    for (;;) {
+    int error = 0;
+    while (error == 0 && (from == 0 || inspection->selection.count < inspection->options->blocks)) {
         const struct tael_log_block *block;
         struct tael_place place;
-        if (from != 0 && inspection->selection.count == inspection->options->blocks) break;
-        found = tael_reader_next(inspection->reader, &block, &place);
-        if (found <= 0) break;
-        if (block->op_last >= from) found = keep(&inspection->selection, block, &place);
-        if (found < 0) break;
+        const int found = tael_reader_next(inspection->reader, &block, &place);
+        inspection->is_read_to_end = found == 0;
+        if (found == 0) break;
+        error = found < 0 ? found : 0;
+        if (error == 0 && block->op_last >= from) error = keep(&inspection->selection, block, &place);
         tael_progress_show(&progress, tael_reader_state(inspection->reader)->blocks);
     }
     tael_progress_end(&progress);
-    inspection->is_read_to_end = found == 0;
-    return found < 0 ? found : 0;
+    return error;
 }
 
 static int inspection_report(struct inspection *inspection) {

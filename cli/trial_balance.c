@@ -44,7 +44,7 @@ static bool row_is_balanced(const struct tael_trial_balance_row *row) {
            sums_equal(&row->debits_posted, &row->credits_posted);
 }
 
-static int reply_read(const struct tael_client_reply *reply, struct tael_trial_balance *out) {
+int tael_trial_balance_read(const struct tael_client_reply *reply, struct tael_trial_balance *out) {
     const struct tael_trial_balance_row *rows = reply->body;
     if (reply->body_size < sizeof *rows || reply->body_size % sizeof *rows != 0) return -EPROTO;
     struct tael_trial_balance balance = {
@@ -67,7 +67,7 @@ int tael_trial_balance_fetch(struct tael_client *client, uint32_t ledger_min, ui
     struct tael_client_reply reply;
     const int error =
         tael_client_request(client, TAEL_OPERATION_trial_balance, (uint32_t)sizeof filter, timeout_ns, &reply);
-    return error != 0 ? error : reply_read(&reply, out);
+    return error != 0 ? error : tael_trial_balance_read(&reply, out);
 }
 
 static void sums_print(const char *name, const struct tael_trial_balance_sum *debits,

@@ -22,6 +22,9 @@ struct tael_trial_balance {
 int tael_trial_balance_fetch(struct tael_client *client, uint32_t ledger_min, uint32_t ledger_max, uint64_t timeout_ns,
                              struct tael_trial_balance *out);
 
+/* 0; -EPROTO: the reply is no trial balance, `out` is untouched. */
+int tael_trial_balance_read(const struct tael_client_reply *reply, struct tael_trial_balance *out);
+
 void tael_trial_balance_print(const struct tael_trial_balance *balance);
 
 /* {"balanced": ..., "op": ..., "ledgers": [...]}; sums are strings, since they may have 78 digits. NULL: no memory. */

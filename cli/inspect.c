@@ -90,21 +90,21 @@ static json_t *transfer_flags_json(uint16_t flags) {
 /* --- what stands in the directory, as JSON; the text is made of it --- */
 
 static json_t *account_json(const struct tael_account *account) {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:I, s:I}", "id", u128_json(account->id), "ledger",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "id", u128_json(account->id), "ledger",
                      number_json(account->ledger), "code", number_json(account->code), "flags",
                      account_flags_json(account->flags), "user_data_128", u128_json(account->user_data_128),
-                     "user_data_64", (json_int_t)account->user_data_64, "user_data_32",
+                     "user_data_64", u128_json(account->user_data_64), "user_data_32",
                      (json_int_t)account->user_data_32);
 }
 
 static json_t *transfer_json(const struct tael_transfer *transfer) {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I}", "id", u128_json(transfer->id),
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "id", u128_json(transfer->id),
                      "debit_account_id", u128_json(transfer->debit_account_id), "credit_account_id",
                      u128_json(transfer->credit_account_id), "amount", u128_json(transfer->amount), "pending_id",
                      u128_json(transfer->pending_id), "ledger", number_json(transfer->ledger), "code",
                      number_json(transfer->code), "flags", transfer_flags_json(transfer->flags), "timeout",
                      number_json(transfer->timeout), "user_data_128", u128_json(transfer->user_data_128),
-                     "user_data_64", (json_int_t)transfer->user_data_64, "user_data_32",
+                     "user_data_64", u128_json(transfer->user_data_64), "user_data_32",
                      (json_int_t)transfer->user_data_32);
 }
 

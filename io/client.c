@@ -32,6 +32,7 @@
 #define BACKOFF_FIRST_NS (10 * NS_PER_MS)
 #define BACKOFF_MAX_NS (10 * TAEL_NS_PER_S) /* between retransmissions */
 #define RECONNECT_MAX_NS TAEL_NS_PER_S /* between connects: a refused connect is cheap */
+#define WAITING_AFTER_NS TAEL_NS_PER_S
 /* A connection on which this many sends went unanswered is given up: the peer may be gone without a word. */
 #define SILENCES_MAX 4
 
@@ -48,6 +49,8 @@ enum outcome {
 struct tael_client {
     struct tael_address address;
     tael_u128 cluster;
+    void (*waiting)(void *context, const char *why);
+    void *context;
     tael_u128 id;
     tael_u128 parent; /* the previous reply's context */
     uint64_t session; /* 0 before register */
@@ -356,6 +359,7 @@ static int exchange(struct tael_client *client, uint64_t timeout_ns) {
     tael_frame_seal(client->request);
     why_set(client, "not connected");
     enum outcome outcome = OUTCOME_SILENCE;
+    bool is_waiting_told = false;
     client->resends = 0;
     client->drops = 0;
     for (bool is_first = true; is_first || now_ns() < client->deadline_ns; is_first = false) {
@@ -366,7 +370,12 @@ static int exchange(struct tael_client *client, uint64_t timeout_ns) {
             client->parent = client->answer->reply.context;
             return 0;
         }
-        sleep_until(earlier(client->deadline_ns, now_ns() + pause_ns(client, outcome)));
+        const uint64_t again_ns = now_ns() + pause_ns(client, outcome);
+        if (client->waiting != NULL && !is_waiting_told && again_ns - begun_ns > WAITING_AFTER_NS) {
+            client->waiting(client->context, client->why);
+            is_waiting_told = true;
+        }
+        sleep_until(earlier(client->deadline_ns, again_ns));
     }
     return out_of_time(client, outcome, timeout_ns);
 }
@@ -404,6 +413,8 @@ int tael_client_new(const struct tael_client_options *options, struct tael_clien
     if (client == NULL) return -ENOMEM;
     client->socket = -1;
     client->cluster = options->cluster;
+    client->waiting = options->waiting;
+    client->context = options->context;
     client->retransmit_ns = options->retransmit_ns == 0 ? RETRANSMIT_DEFAULT_NS : options->retransmit_ns;
     int error = tael_address_parse(options->address, &client->address);
     if (error == 0) error = random_fill(&client->id, sizeof client->id);

@@ -21,6 +21,9 @@ struct tael_client_options {
     const char *address; /* see io/address.h */
     tael_u128 cluster;
     uint64_t retransmit_ns; /* silence before a request is sent again; 0: 600 ms */
+    /* Once a call, when there is no reply after a second and it goes on trying: `why` the last try failed. May be NULL. */
+    void (*waiting)(void *context, const char *why);
+    void *context;
 };
 
 struct tael_client_reply {

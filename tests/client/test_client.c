@@ -135,6 +135,31 @@ static void test_no_call_outlasts_its_time(void **state) {
     }
 }
 
+static void waiting_count(void *context, const char *why) {
+    assert_non_null(strstr(why, "doesn't answer"));
+    ++*(int *)context;
+}
+
+static void test_a_wait_of_more_than_a_second_is_told_once(void **state) {
+    (void)state;
+    struct fake_server *server = fake_server_start("rrsssssssssssssssssssssssssssssssssssssssssssssssssss", CLUSTER);
+    int told = 0;
+    struct tael_client *client = NULL;
+    const struct tael_client_options options = {.address = fake_server_address(server),
+                                                .cluster = CLUSTER,
+                                                .retransmit_ns = RETRANSMIT_NS,
+                                                .waiting = waiting_count,
+                                                .context = &told};
+    assert_int_equal(tael_client_new(&options, &client), 0);
+    assert_int_equal(tael_client_register(client, TIMEOUT_NS), 0);
+    assert_int_equal(echo(client, 1, TIMEOUT_NS), 0);
+    assert_int_equal(told, 0);
+    assert_int_equal(echo(client, 2, 1500 * MS), -ETIMEDOUT);
+    assert_int_equal(told, 1);
+    tael_client_free(client);
+    fake_server_stop(server);
+}
+
 static void test_a_server_that_is_not_there_is_named(void **state) {
     (void)state;
     struct fake_server *server = fake_server_start("", CLUSTER);
@@ -197,6 +222,7 @@ int main(void) {
         cmocka_unit_test(test_evictions_for_a_wrong_request_leave_the_session),
         cmocka_unit_test(test_an_evicted_session_is_over_and_says_so),
         cmocka_unit_test(test_no_call_outlasts_its_time),
+        cmocka_unit_test(test_a_wait_of_more_than_a_second_is_told_once),
         cmocka_unit_test(test_a_server_that_is_not_there_is_named),
         cmocka_unit_test(test_requests_count_up_and_name_the_previous_reply),
         cmocka_unit_test(test_a_batch_comes_back_decoded),

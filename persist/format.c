@@ -8,7 +8,7 @@
 
 #include <tael/assert.h>
 
-tael_u128 tael_checksum(const void *data, size_t size) {
+tael_u128 tael_disk_checksum(const void *data, size_t size) {
     const XXH128_hash_t hash = XXH3_128bits(data, size);
     return tael_u128_make(hash.high64, hash.low64);
 }
@@ -22,7 +22,7 @@ bool tael_bytes_are_zero(const void *data, size_t size) {
 /* The checksum of a struct that begins with its checksum. */
 static tael_u128 checksum_behind_first(const void *data, size_t size) {
     TAEL_ASSERT(size > sizeof(tael_u128));
-    return tael_checksum((const uint8_t *)data + sizeof(tael_u128), size - sizeof(tael_u128));
+    return tael_disk_checksum((const uint8_t *)data + sizeof(tael_u128), size - sizeof(tael_u128));
 }
 
 void tael_superblock_seal(struct tael_superblock *superblock) {
@@ -102,7 +102,7 @@ static tael_u128 block_header_checksum(const struct tael_log_block *header) {
 
 static tael_u128 block_body_checksum(const struct tael_log_block *header) {
     TAEL_ASSERT(header->size >= sizeof *header);
-    return tael_checksum(header + 1, header->size - sizeof *header);
+    return tael_disk_checksum(header + 1, header->size - sizeof *header);
 }
 
 void tael_log_block_seal(struct tael_log_block *header) {

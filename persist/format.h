@@ -13,7 +13,7 @@
 #define TAEL_LOG_DIRECTORY "log"
 
 /* XXH3-128 with seed 0. */
-tael_u128 tael_checksum(const void *data, size_t size);
+tael_u128 tael_disk_checksum(const void *data, size_t size);
 
 static inline uint32_t tael_sector_round_up(uint32_t size) {
     return (size + (TAEL_SECTOR_SIZE - 1)) & ~(uint32_t)(TAEL_SECTOR_SIZE - 1);

@@ -10,7 +10,7 @@
 #include <tael/limits.h>
 #include <tael/u128.h>
 
-enum tael_command {
+enum tael_frame_command {
     TAEL_COMMAND_PING_CLIENT = 3,
     TAEL_COMMAND_PONG_CLIENT = 4,
     TAEL_COMMAND_REQUEST = 5,
@@ -103,7 +103,7 @@ struct tael_frame {
     uint32_t view;
     uint32_t release;
     uint16_t protocol;
-    uint8_t command; /* enum tael_command */
+    uint8_t command; /* enum tael_frame_command */
     uint8_t replica;
     uint8_t reserved[12];
     union {

@@ -501,7 +501,7 @@ static void sim_submit(struct tael_disk *disk, struct tael_disk_request *request
     flight->pending_id = sim->pending_id;
     const bool has_file = request->verb <= TAEL_DISK_VERB_SYNC || request->verb == TAEL_DISK_VERB_RESERVE;
     if (has_file) flight->file = open_of(sim, request->file)->file;
-    if (request->verb == TAEL_DISK_VERB_WRITE) flight->checksum = tael_checksum(request->buffer, request->size);
+    if (request->verb == TAEL_DISK_VERB_WRITE) flight->checksum = tael_disk_checksum(request->buffer, request->size);
     flight->next = sim->flights;
     sim->flights = flight;
     sim->flight_count++;
@@ -536,7 +536,7 @@ static void pending_newest_is_durable(struct disk_sim *sim) {
 
 static int32_t complete_write(struct disk_sim *sim, const struct flight *flight) {
     const struct tael_disk_request *request = flight->request;
-    TAEL_ASSERT(flight->checksum == tael_checksum(request->buffer, request->size));
+    TAEL_ASSERT(flight->checksum == tael_disk_checksum(request->buffer, request->size));
     uint32_t size = request->size;
     const bool fails = request->durable && sim->write_errors_once_in != 0 &&
                        test_random_once_in(&sim->random, sim->write_errors_once_in);
@@ -712,11 +712,11 @@ uint64_t disk_sim_checksum(struct disk_sim *sim) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < sim->seen.count; i++) {
         const struct entry *entry = &sim->seen.list[i];
-        sum += (uint64_t)tael_checksum(entry->name, strlen(entry->name));
+        sum += (uint64_t)tael_disk_checksum(entry->name, strlen(entry->name));
         for (uint64_t j = 0; j < entry->file->seen.count; j++) {
             const uint8_t *sector = entry->file->seen.sectors[j];
             if (sector == NULL || tael_bytes_are_zero(sector, TAEL_SECTOR_SIZE)) continue;
-            sum += (uint64_t)tael_checksum(sector, TAEL_SECTOR_SIZE) * (j + 1 + i);
+            sum += (uint64_t)tael_disk_checksum(sector, TAEL_SECTOR_SIZE) * (j + 1 + i);
         }
     }
     return sum;

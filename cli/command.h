@@ -17,6 +17,7 @@ enum tael_exit {
 /* clang-format off */
 #define TAEL_COMMAND_TABLE(X) \
     X(format)                 \
+    X(start)                  \
     X(load)                   \
     X(trial_balance)          \
     X(demo)                   \

@@ -74,6 +74,7 @@ struct tael_sequencer {
     uint64_t account_events; /* sequenced since the start */
     uint64_t transfer_events;
 
+    uint8_t *block_memory; /* the data of all blocks, end to end */
     struct tael_block *open; /* NULL where none is */
     struct block_queue blocks_free;
     struct block_queue blocks_closed; /* with the log or the worker, oldest first */
@@ -119,8 +120,7 @@ static size_t pool_size_bytes(const struct tael_sequencer_options *options, uint
 }
 
 static size_t block_size_bytes(void) {
-    return tael_arena_share_aligned(TAEL_BLOCK_SIZE_MAX) +
-           tael_arena_share(TAEL_REQUESTS_PER_BLOCK_MAX * sizeof(struct tael_outcome)) +
+    return TAEL_BLOCK_SIZE_MAX + tael_arena_share(TAEL_REQUESTS_PER_BLOCK_MAX * sizeof(struct tael_outcome)) +
            tael_arena_share(TAEL_EXCEPTIONS_PER_BLOCK_MAX * sizeof(struct tael_exception));
 }
 
@@ -129,7 +129,7 @@ size_t tael_sequencer_size_bytes(const struct tael_sequencer_options *options) {
            tael_arena_share(options->sessions_max * sizeof(struct flight)) +
            tael_ring_size_bytes(ring_capacity(options->blocks_max)) +
            tael_arena_share(options->blocks_max * sizeof(struct tael_block)) +
-           2 * tael_arena_share(options->blocks_max * sizeof(struct tael_block *)) +
+           2 * tael_arena_share(options->blocks_max * sizeof(struct tael_block *)) + tael_arena_share_aligned(0) +
            options->blocks_max * block_size_bytes() + pool_size_bytes(options, TAEL_REPLY_POOL_SMALL) +
            pool_size_bytes(options, TAEL_REPLY_POOL_LARGE) + tael_arena_share(options->reads_max * sizeof(struct read));
 }
@@ -156,8 +156,9 @@ static void blocks_init(struct tael_sequencer *sequencer, struct tael_arena *are
         queues[i]->entries = tael_arena_take(arena, count * sizeof(struct tael_block *));
     }
     struct tael_block *blocks = tael_arena_take(arena, count * sizeof(struct tael_block));
+    sequencer->block_memory = tael_arena_take_aligned(arena, count * (size_t)TAEL_BLOCK_SIZE_MAX);
     for (uint32_t i = 0; i < count; i++) {
-        blocks[i].data = tael_arena_take_aligned(arena, TAEL_BLOCK_SIZE_MAX);
+        blocks[i].data = sequencer->block_memory + i * (size_t)TAEL_BLOCK_SIZE_MAX;
         blocks[i].outcomes = tael_arena_take(arena, TAEL_REQUESTS_PER_BLOCK_MAX * sizeof(struct tael_outcome));
         blocks[i].exceptions = tael_arena_take(arena, TAEL_EXCEPTIONS_PER_BLOCK_MAX * sizeof(struct tael_exception));
         block_push(&sequencer->blocks_free, &blocks[i]);
@@ -246,7 +247,7 @@ static void reply_give_back(struct tael_sequencer *sequencer, struct tael_reply 
     pool->free[pool->free_count++] = reply;
 }
 
-static void reply_send(struct tael_sequencer *sequencer, struct tael_reply *reply, enum tael_command command,
+static void reply_send(struct tael_sequencer *sequencer, struct tael_reply *reply, enum tael_frame_command command,
                        uint32_t body_size, uint32_t link, tael_connection connection, uint32_t release) {
     struct tael_frame *frame = reply->frame;
     frame->cluster = sequencer->options.cluster;
@@ -324,16 +325,12 @@ static enum verdict refuse_room(struct tael_sequencer *sequencer, uint32_t link,
 
 /* --- blocks --- */
 
-static uint64_t size_in_log(uint32_t block_size) {
-    return ((uint64_t)block_size + (TAEL_SECTOR_SIZE - 1)) & ~(uint64_t)(TAEL_SECTOR_SIZE - 1);
-}
-
 static void block_close(struct tael_sequencer *sequencer) {
     struct tael_block *block = sequencer->open;
     TAEL_ASSERT(block->request_count > 0);
     TAEL_ASSERT(block->size <= TAEL_BLOCK_SIZE_MAX);
     sequencer->open = NULL;
-    sequencer->log_bytes += size_in_log(block->size);
+    sequencer->log_bytes += tael_sequencer_size_in_log(block->size);
     if (sequencer->blocks_closed.count == 0) {
         sequencer->closed_answered = 0;
         sequencer->closed_next = tael_block_first_request(block);
@@ -376,11 +373,12 @@ static bool log_has_room(const struct tael_sequencer *sequencer, uint32_t payloa
     const uint32_t size = tael_request_size_in_block(payload_size);
     uint64_t bytes = sequencer->log_bytes;
     if (sequencer->open == NULL) {
-        bytes += size_in_log(TAEL_BLOCK_HEADER_SIZE + size);
+        bytes += tael_sequencer_size_in_log(TAEL_BLOCK_HEADER_SIZE + size);
     } else if (block_takes(sequencer->open, size)) {
-        bytes += size_in_log(sequencer->open->size + size);
+        bytes += tael_sequencer_size_in_log(sequencer->open->size + size);
     } else {
-        bytes += size_in_log(sequencer->open->size) + size_in_log(TAEL_BLOCK_HEADER_SIZE + size);
+        bytes += tael_sequencer_size_in_log(sequencer->open->size) +
+                 tael_sequencer_size_in_log(TAEL_BLOCK_HEADER_SIZE + size);
     }
     return bytes + reserve <= sequencer->input.log_capacity;
 }
@@ -931,6 +929,11 @@ uint32_t tael_sequencer_poll(struct tael_sequencer *sequencer, const struct tael
 
 struct tael_ring *tael_sequencer_blocks(struct tael_sequencer *sequencer) {
     return &sequencer->to_log;
+}
+
+void *tael_sequencer_block_memory(const struct tael_sequencer *sequencer, size_t *size_bytes) {
+    *size_bytes = sequencer->options.blocks_max * (size_t)TAEL_BLOCK_SIZE_MAX;
+    return sequencer->block_memory;
 }
 
 void tael_sequencer_drain(struct tael_sequencer *sequencer) { sequencer->draining = true; }

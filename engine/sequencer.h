@@ -113,6 +113,13 @@ uint32_t tael_sequencer_poll(struct tael_sequencer *sequencer, const struct tael
 
 /* Closed blocks for the log, oldest first; the consumer's end is the log's. */
 struct tael_ring *tael_sequencer_blocks(struct tael_sequencer *sequencer);
+/* What a block of that size takes in the log: whole sectors. */
+static inline uint64_t tael_sequencer_size_in_log(uint32_t block_size) {
+    return ((uint64_t)block_size + (TAEL_SECTOR_SIZE - 1)) & ~(uint64_t)(TAEL_SECTOR_SIZE - 1);
+}
+
+/* The memory that all blocks' data lies in, to be registered with the disk. */
+void *tael_sequencer_block_memory(const struct tael_sequencer *sequencer, size_t *size_bytes);
 
 /* When the next turn is due though nothing else moves: the next expiry, ns since 1970; UINT64_MAX for never. */
 uint64_t tael_sequencer_due_ns(const struct tael_sequencer *sequencer);

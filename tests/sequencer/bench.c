@@ -2,11 +2,19 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <tael/log_format.h>
 
 #define WRITTEN_MAX (64u << 20)
 #define ROUNDS_MAX 100000
+
+/* Zeroed pages that cost nothing until they are touched. */
+static void *pages(size_t size) {
+    void *taken = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (taken == MAP_FAILED) abort();
+    return taken;
+}
 
 static struct tael_worker_options worker_options(const struct bench_options *options) {
     return (struct tael_worker_options){
@@ -48,8 +56,9 @@ static void link_open(struct bench *bench, const struct bench_options *options) 
     tael_ring_init(&bench->link.replies, &bench->arena, replies);
     tael_ring_init(&bench->link.sent, &bench->arena, replies);
     bench->messages = calloc(BENCH_MESSAGES, sizeof *bench->messages);
+    bench->frames = pages((size_t)BENCH_MESSAGES * TAEL_MESSAGE_SIZE_MAX);
     for (uint32_t i = 0; i < BENCH_MESSAGES; i++) {
-        bench->messages[i].frame = aligned_alloc(TAEL_CACHE_LINE, TAEL_MESSAGE_SIZE_MAX);
+        bench->messages[i].frame = (struct tael_frame *)(void *)(bench->frames + (size_t)i * TAEL_MESSAGE_SIZE_MAX);
         bench->messages[i].body = (uint8_t *)(bench->messages[i].frame + 1);
     }
 }
@@ -64,25 +73,24 @@ void bench_open(struct bench *bench, const struct bench_options *options) {
     const size_t size = tael_sessions_size_bytes(&for_sessions) + tael_worker_size_bytes(&for_worker) +
                         tael_sequencer_size_bytes(&for_sequencer) + tael_ledger_size_bytes(&for_ledger) +
                         tael_replay_size_bytes() + 4 * tael_ring_size_bytes(4096) + TAEL_SECTOR_SIZE;
-    bench->memory = aligned_alloc(TAEL_SECTOR_SIZE, size & ~(size_t)(TAEL_SECTOR_SIZE - 1));
-    memset(bench->memory, 0, size & ~(size_t)(TAEL_SECTOR_SIZE - 1));
-    bench->arena = (struct tael_arena){.base = bench->memory, .size = size & ~(size_t)(TAEL_SECTOR_SIZE - 1)};
+    bench->memory = pages(size);
+    bench->arena = (struct tael_arena){.base = bench->memory, .size = size};
     fake_ledger_reset();
     bench->sessions = tael_sessions_init(&bench->arena, &for_sessions);
     bench->worker = tael_worker_init(&bench->arena, &for_worker, tael_ledger_init(&bench->arena, &for_ledger));
     link_open(bench, options);
     bench->sequencer = tael_sequencer_init(&bench->arena, &for_sequencer, bench->sessions, &bench->link, 1,
                                            tael_worker_link(bench->worker));
-    bench->written = aligned_alloc(TAEL_SECTOR_SIZE, WRITTEN_MAX);
+    bench->written = pages(WRITTEN_MAX);
     tael_replay_init(&bench->replay, &bench->arena, bench->worker, bench->sessions);
     tael_arena_freeze(&bench->arena);
 }
 
 void bench_close(struct bench *bench) {
-    for (uint32_t i = 0; i < BENCH_MESSAGES; i++) free(bench->messages[i].frame);
+    (void)munmap(bench->frames, (size_t)BENCH_MESSAGES * TAEL_MESSAGE_SIZE_MAX);
+    (void)munmap(bench->written, WRITTEN_MAX);
+    (void)munmap(bench->memory, bench->arena.size);
     free(bench->messages);
-    free(bench->written);
-    free(bench->memory);
 }
 
 static void take_released(struct bench *bench) {

@@ -46,6 +46,7 @@ struct bench {
     struct tael_link link;
     struct tael_sequencer_input input;
     struct bench_message *messages;
+    uint8_t *frames; /* one largest message each */
     tael_u128 checksum_last;
     /* The log: blocks taken so far, each on a sector. */
     uint8_t *written;

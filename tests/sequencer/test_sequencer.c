@@ -56,7 +56,7 @@ static void open_with(struct bench_options options) {
 static const struct tael_sequencer_counters *counters(void) { return tael_sequencer_counters(bench.sequencer); }
 
 /* The next frame into `seen`; its buffer goes back. */
-static void expect_frame(enum tael_command command) {
+static void expect_frame(enum tael_frame_command command) {
     struct tael_reply *reply = bench_reply(&bench);
     assert_non_null(reply);
     memset(seen.body, 0, seen.body_size); /* so that two of them compare whole */

@@ -1,0 +1,46 @@
+/* `tael start`: runs the server on a data directory. */
+#include <tael/limits.h>
+
+#include "cli/command.h"
+#include "cli/server.h"
+
+#define START_OPTIONS(X, S)                                                                                            \
+    X(S, TEXT, listen, "ADDR:PORT", 0, 0, "127.0.0.1:3000", "where clients connect")                                   \
+    X(S, NUMBER, accounts_max, "N", TAEL_ACCOUNTS_MIN, TAEL_ACCOUNTS_MAX, 0, "raises the limit, for good")             \
+    X(S, NUMBER, transfers_max, "N", TAEL_TRANSFERS_MIN, TAEL_TRANSFERS_MAX, 0, "raises the limit, for good")          \
+    X(S, NUMBER, sessions_max, "N", TAEL_SESSIONS_MIN, TAEL_SESSIONS_MAX, 0, "raises the limit, for good")             \
+    X(S, NUMBER, connections_max, "N", 1, 65536, 4096, "most connections at once")                                     \
+    X(S, NUMBER, buffers_large, "N", 4, 4096, 64, "buffers of 1 MiB, for large requests and for large replies each")   \
+    X(S, NUMBER, log_in_flight, "N", 1, TAEL_LOG_IN_FLIGHT_MAX, TAEL_LOG_IN_FLIGHT_DEFAULT,                            \
+      "blocks of the log written at once")                                                                             \
+    X(S, FLAG, accept_clock, "", 0, 0, false, "start though the wall clock contradicts the ledger")
+TAEL_OPTIONS_DEFINE(start_options, START_OPTIONS);
+
+static int start_run(const void *options_any, int operands_count, char **operands) {
+    const struct start_options *options = options_any;
+    (void)operands_count;
+    const struct tael_server_options server = {
+        .path = operands[0],
+        .listen = options->listen,
+        .accounts_max = options->accounts_max,
+        .transfers_max = options->transfers_max,
+        .sessions_max = options->sessions_max,
+        .connections_max = (uint32_t)options->connections_max,
+        .log_in_flight = (uint32_t)options->log_in_flight,
+        .replies_large = (uint32_t)options->buffers_large,
+        .accept_clock = options->accept_clock,
+    };
+    return tael_server_run(&server);
+}
+
+const struct tael_command tael_command_start = {
+    .name = "start",
+    .summary = "Runs the server on a ledger",
+    .details = "SIGTERM and SIGINT finish what was begun, flush and end with 0; the second one ends at once. SIGHUP\n"
+               "confirms that the wall clock is right after a leap, SIGUSR1 prints the counters.",
+    .operands = "DIR",
+    .operands_min = 1,
+    .operands_max = 1,
+    TAEL_OPTIONS_OF(start_options),
+    .run = start_run,
+};

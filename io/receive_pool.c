@@ -24,8 +24,6 @@ struct tael_receive_pool {
     uint32_t small_count;
     uint32_t small_first; /* free chains */
     uint32_t large_first;
-    uint32_t small_free;
-    uint32_t large_free;
     uint32_t in_kernel;
     uint32_t ring_entries;
     struct io_uring_buf_ring *ring;
@@ -53,11 +51,9 @@ static int ring_register(struct tael_receive_pool *pool, struct io_uring *ring, 
 }
 
 static void give_back(struct tael_receive_pool *pool, uint32_t buffer) {
-    const bool is_small = buffer < pool->small_count;
-    uint32_t *first = is_small ? &pool->small_first : &pool->large_first;
+    uint32_t *first = buffer < pool->small_count ? &pool->small_first : &pool->large_first;
     pool->slots[buffer].next = *first;
     *first = buffer;
-    *(is_small ? &pool->small_free : &pool->large_free) += 1;
 }
 
 int tael_receive_pool_init(struct tael_receive_pool **out, struct tael_arena *arena,
@@ -102,24 +98,18 @@ void tael_receive_pool_arrived(struct tael_receive_pool *pool, uint32_t buffer) 
     pool->slots[buffer].count = 1;
 }
 
-static uint32_t take(struct tael_receive_pool *pool, uint32_t *first, uint32_t *free_count) {
+static uint32_t take(struct tael_receive_pool *pool, uint32_t *first) {
     const uint32_t buffer = *first;
     if (buffer == TAEL_RECEIVE_NONE) return buffer;
-    TAEL_ASSERT(*free_count > 0);
     TAEL_ASSERT(pool->slots[buffer].count == 0);
     *first = pool->slots[buffer].next;
-    *free_count -= 1;
     pool->slots[buffer].count = 1;
     return buffer;
 }
 
-uint32_t tael_receive_pool_take_small(struct tael_receive_pool *pool) {
-    return take(pool, &pool->small_first, &pool->small_free);
-}
+uint32_t tael_receive_pool_take_small(struct tael_receive_pool *pool) { return take(pool, &pool->small_first); }
 
-uint32_t tael_receive_pool_take_large(struct tael_receive_pool *pool) {
-    return take(pool, &pool->large_first, &pool->large_free);
-}
+uint32_t tael_receive_pool_take_large(struct tael_receive_pool *pool) { return take(pool, &pool->large_first); }
 
 void tael_receive_pool_hold(struct tael_receive_pool *pool, uint32_t buffer) {
     TAEL_ASSERT(pool->slots[buffer].count > 0);
@@ -151,7 +141,3 @@ void tael_receive_pool_refill(struct tael_receive_pool *pool) {
 }
 
 uint32_t tael_receive_pool_in_kernel(const struct tael_receive_pool *pool) { return pool->in_kernel; }
-
-uint32_t tael_receive_pool_small_free(const struct tael_receive_pool *pool) { return pool->small_free; }
-
-uint32_t tael_receive_pool_large_free(const struct tael_receive_pool *pool) { return pool->large_free; }

@@ -53,9 +53,7 @@ bool tael_receive_pool_held_once(const struct tael_receive_pool *pool, uint32_t 
 /* Hands free small buffers to the kernel, up to the ring's size. To be called once a turn. */
 void tael_receive_pool_refill(struct tael_receive_pool *pool);
 
-/* Small buffers that the kernel holds, and those of each size that are with nobody. */
+/* Small buffers that the kernel holds. */
 uint32_t tael_receive_pool_in_kernel(const struct tael_receive_pool *pool);
-uint32_t tael_receive_pool_small_free(const struct tael_receive_pool *pool);
-uint32_t tael_receive_pool_large_free(const struct tael_receive_pool *pool);
 
 #endif

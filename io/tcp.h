@@ -33,7 +33,7 @@ struct tael_tcp_options {
     uint32_t messages_max; /* requests lent to the sequencer; link->released holds as many */
     uint32_t small_buffers; /* for frames up to small_buffer_size, and the beginnings of larger ones */
     uint32_t small_buffer_size; /* bytes, a multiple of 64 */
-    uint32_t large_buffers; /* 1 MiB each */
+    uint32_t large_buffers; /* 1 MiB each; more than the sequencer's reads that may keep one while they run */
     uint16_t buffer_group; /* unique among the users of the io_uring */
     uint32_t reply_buffers[TAEL_TCP_REPLY_POOLS_MAX]; /* how many there are of each pool; link->sent holds their sum */
     uint64_t
@@ -100,8 +100,8 @@ int tael_tcp_listen(struct tael_tcp *tcp, const char *address);
 /* The port that it listens on, which for port 0 the kernel chose. */
 uint16_t tael_tcp_port(const struct tael_tcp *tcp);
 
-/* One bounded turn at monotonic time `now_ns`: how much it did, 0 when there was nothing to do. Also true of it: as long as
- * it returns more than 0, there may be more. Submissions are left in the io_uring for the loop. */
+/* One bounded turn at monotonic time `now_ns`: how much it did, 0 when there was nothing to do: only then may the loop
+ * sleep. Submissions are left in the io_uring for the loop. */
 uint32_t tael_tcp_poll(struct tael_tcp *tcp, uint64_t now_ns);
 
 /* When the next deadline falls due, UINT64_MAX when none runs: the loop must not sleep beyond it. */

@@ -93,8 +93,8 @@ size_t tael_tcp_size_bytes(const struct tael_tcp_options *options);
 int tael_tcp_init(struct tael_tcp **tcp, struct tael_arena *arena, const struct tael_tcp_options *options,
                   struct io_uring *ring, struct tael_link *link);
 
-/* Begins to accept connections at an address as io/address.h has it. 0, or a negative errno: -EINVAL for the text, else as bind and
- * listen have it. Once. */
+/* Begins to accept connections at an address as io/address.h has it. 0, or a negative errno: -EINVAL for the text, else as
+ * bind and listen have it. Once; the limit of open files should be raised before. */
 int tael_tcp_listen(struct tael_tcp *tcp, const char *address);
 
 /* The port that it listens on, which for port 0 the kernel chose. */

@@ -10,6 +10,7 @@
  * `--runs 1` replays it. */
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,15 @@ static void fail(const struct property *property, const char *what) {
             what, property->seed, property->request->op, tael_operation_info(property->request->operation).name,
             property->seed);
     exit(1);
+}
+
+/* A failed assertion of the engine's names the seed too. */
+static uint64_t seed_now;
+
+static void on_crash(int signal_number) {
+    (void)signal(signal_number, SIG_DFL);
+    fprintf(stderr, "FAILED: signal %d\n  replay with --seed %" PRIu64 " --runs 1\n", signal_number, seed_now);
+    (void)raise(signal_number);
 }
 
 /* --- what failed, readable --- */
@@ -290,6 +300,7 @@ static void apply(struct property *property) {
 
 static void run(struct property *property, uint64_t seed, uint32_t events) {
     property->seed = seed;
+    seed_now = seed;
     property->model = tael_model_new();
     workload_init(&property->workload, seed, events, property->model);
     const struct workload_profile *profile = &property->workload.profile;
@@ -378,6 +389,8 @@ int main(int argc, char **argv) {
         if (option == 'v') verbose = true;
         if (option == '?') return 2;
     }
+    (void)signal(SIGABRT, on_crash);
+    (void)signal(SIGSEGV, on_crash);
     struct property *property = allocate(sizeof *property);
     property->request = allocate(TAEL_BLOCK_SIZE_MAX);
     property->of_model = allocate(TAEL_EVENTS_MAX * sizeof *property->of_model);

@@ -72,9 +72,21 @@ static const struct tael_transfer *any_transfer(struct workload *workload) {
     return count == 0 ? NULL : tael_model_transfer(workload->model, (uint32_t)below(workload, count));
 }
 
+/* The one that expires next; NULL where there is none. */
+static const struct tael_transfer *expiring_transfer(struct workload *workload) {
+    const uint64_t expiry_next = tael_model_usage(workload->model).expiry_next;
+    for (uint32_t i = tael_model_counts(workload->model).transfers; expiry_next != UINT64_MAX && i-- > 0;) {
+        const struct tael_transfer *transfer = tael_model_transfer(workload->model, i);
+        if (transfer->timestamp + transfer->timeout * TAEL_NS_PER_S == expiry_next) return transfer;
+    }
+    return NULL;
+}
+
 /* One that is still pending, if a few tries find one. */
 static const struct tael_transfer *pending_transfer(struct workload *workload) {
     const uint32_t count = tael_model_counts(workload->model).transfers;
+    const struct tael_transfer *expiring = chance(workload, 5) ? expiring_transfer(workload) : NULL;
+    if (expiring != NULL) return expiring;
     if (count == 0) return NULL;
     const uint32_t window = count < 200 ? count : 200;
     uint32_t index = 0;
@@ -485,6 +497,11 @@ static uint8_t draw_operation(struct workload *workload, uint64_t base) {
 
 bool workload_request(struct workload *workload, struct tael_request *request) {
     if (chance(workload, 60)) workload->clock += below(workload, workload->profile.clock_step_max);
+    /* Close to the moment at which the next one expires, which is where posts and pulses may go wrong. */
+    const uint64_t expiry_next = tael_model_usage(workload->model).expiry_next;
+    if (expiry_next - workload->clock < 100 * TAEL_NS_PER_S && chance(workload, 15)) {
+        workload->clock = expiry_next - below(workload, 8);
+    }
     const uint64_t after = workload->timestamp + 1;
     const uint64_t base = after > workload->clock ? after : workload->clock;
     const struct tael_model_usage usage = tael_model_usage(workload->model);

@@ -90,7 +90,7 @@ expect "$json" posted=0 duplicates=$entries rejected=0
 "$tael" load --to "$to" --json --batch 10 --ledger 978 "$dir/many.ach" >"$dir/other" 2>&1
 [ $? = 1 ] || fail "the same ids in another ledger: $(cat "$dir/other")"
 sed 's/ACME/EMCA/' "$dir/many.ach" >"$dir/other.ach"
-"$tael" load --to "$to" --json --batch 5 "$dir/other.ach" >"$dir/during" 2>&1 &
+"$tael" load --to "$to" --json --batch 5 "$dir/other.ach" >"$dir/during" 2>>"$dir/log" &
 load=$!
 for _ in 1 2 3; do
     sleep 0.15

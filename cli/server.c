@@ -15,17 +15,15 @@
 
 #include "cli/clock.h"
 #include "cli/command.h"
+#include "cli/core.h"
 #include "cli/memory.h"
 #include "cli/output.h"
 #include "cli/room.h"
-#include "cli/state.h"
-#include "engine/sequencer.h"
 #include "io/address.h"
 #include "io/tcp.h"
 #include "io/uring.h"
 #include "persist/data_directory.h"
 #include "persist/disk_uring.h"
-#include "persist/log.h"
 
 enum {
     RING_ENTRIES = 4096,
@@ -33,7 +31,6 @@ enum {
     REPLIES_SMALL = 2048,
     READS_MAX = 256,
     QUERIES_MAX = 16,
-    BLOCKS_SPARE = 4, /* beyond those that the log writes at once: one open, others being applied or answered */
     COMPLETIONS_TURN = 4096,
     BUFFER_GROUP = 1,
 };
@@ -47,15 +44,12 @@ struct tael_server {
     struct tael_disk *disk;
     struct tael_superblock superblock;
     struct tael_arena arena;
-    struct tael_state state;
-    struct tael_recovery_result recovery;
-    struct tael_sequencer *sequencer;
-    struct tael_log *log;
+    struct tael_core core;
     struct tael_tcp *tcp;
     struct tael_link link;
     struct tael_clock clock;
     struct tael_room_watch room;
-    uint64_t log_taken; /* bytes of blocks that the log took since the start */
+    uint64_t room_look_ns; /* monotonic: when to look at it next */
     /* Signals. */
     int signal_fd;
     struct signalfd_siginfo signal;
@@ -82,32 +76,16 @@ static void say_line(void *context, const char *line) {
 
 /* --- memory --- */
 
-static uint32_t blocks_max(const struct tael_server *server) { return server->options->log_in_flight + BLOCKS_SPARE; }
-
-static struct tael_state_options state_options(const struct tael_server *server) {
-    return (struct tael_state_options){
+static struct tael_core_options core_options(const struct tael_server *server) {
+    return (struct tael_core_options){
+        .disk = server->disk,
         .superblock = &server->superblock,
-        .blocks_max = blocks_max(server),
-        .reads_max = READS_MAX,
-        .queries_max = QUERIES_MAX,
-    };
-}
-
-static struct tael_sequencer_options sequencer_options(const struct tael_server *server) {
-    return (struct tael_sequencer_options){
-        .cluster = server->superblock.cluster,
-        .accounts_max = server->superblock.limits.accounts_max,
-        .transfers_max = server->superblock.limits.transfers_max,
-        .sessions_max = (uint32_t)server->superblock.limits.sessions_max,
-        .blocks_max = blocks_max(server),
+        .log = {.in_flight_max = server->options->log_in_flight, .notice = say_line},
         .replies_small = REPLIES_SMALL,
         .replies_large = server->options->replies_large,
         .reads_max = READS_MAX,
+        .queries_max = QUERIES_MAX,
     };
-}
-
-static struct tael_log_options log_options(const struct tael_server *server) {
-    return (struct tael_log_options){.in_flight_max = server->options->log_in_flight, .notice = say_line};
 }
 
 static struct tael_tcp_options tcp_options(const struct tael_server *server) {
@@ -131,13 +109,9 @@ static uint32_t ring_capacity(uint32_t entries) {
 static uint32_t replies_max(const struct tael_server *server) { return REPLIES_SMALL + server->options->replies_large; }
 
 static void budget_fill(const struct tael_server *server, struct tael_budget *budget) {
-    const struct tael_state_options state = state_options(server);
-    const struct tael_sequencer_options sequencer = sequencer_options(server);
-    const struct tael_log_options log = log_options(server);
+    const struct tael_core_options core = core_options(server);
     const struct tael_tcp_options tcp = tcp_options(server);
-    tael_state_budget(&state, budget);
-    tael_budget_add(budget, "blocks and reply buffers", tael_sequencer_size_bytes(&sequencer), "--buffers-large");
-    tael_budget_add(budget, "log", tael_log_size_bytes(&log), NULL);
+    tael_core_budget(&core, budget);
     tael_budget_add(budget, "network",
                     tael_tcp_size_bytes(&tcp) + 2 * tael_ring_size_bytes(ring_capacity(tcp.messages_max)) +
                         2 * tael_ring_size_bytes(ring_capacity(replies_max(server))),
@@ -217,11 +191,8 @@ static int memory_open(struct tael_server *server) {
 
 static int recover(struct tael_server *server) {
     struct tael_report report = {0};
-    const struct tael_state_options options = state_options(server);
-    tael_state_init(&server->state, &server->arena, &options);
-    const struct tael_state_recovery recovery = {
-        .disk = server->disk, .superblock = &server->superblock, .until = UINT64_MAX};
-    const int error = tael_state_recover(&server->state, &recovery, &server->recovery, &report);
+    const struct tael_core_options options = core_options(server);
+    const int error = tael_core_recover(&server->core, &server->arena, &options, &report);
     if (error != 0) tael_error(&tael_command_start, "%s: %s", server->options->path, report.text);
     return error;
 }
@@ -232,7 +203,7 @@ static uint64_t days(uint64_t ns) { return ns / (24 * 3600 * TAEL_NS_PER_S); }
 /* The wall clock against the ledger. 0, or -ETIME where it is refused. */
 static int clock_open(struct tael_server *server) {
     const struct tael_clock_reading reading = tael_clock_read();
-    const uint64_t last = server->recovery.position.timestamp_last;
+    const uint64_t last = server->core.recovery.position.timestamp_last;
     const uint64_t format = server->superblock.format_time;
     const uint64_t ahead = reading.wall_ns - (last > format ? last : format);
     const uint64_t behind = last - reading.wall_ns;
@@ -273,23 +244,13 @@ static void link_open(struct tael_server *server, const struct tael_tcp_options 
     tael_ring_init(&server->link.sent, &server->arena, ring_capacity(replies_max(server)));
 }
 
-static int log_open(struct tael_server *server) {
+static int core_open(struct tael_server *server) {
     struct tael_report report = {0};
-    const struct tael_log_options options = log_options(server);
-    const int error = tael_log_init(&server->arena, &options, server->disk, &server->superblock,
-                                    &server->recovery.position, &server->log, &report);
+    const struct tael_tcp_options tcp = tcp_options(server);
+    link_open(server, &tcp);
+    const int error = tael_core_open(&server->core, &server->arena, &server->link, 1, &report);
     if (error != 0) tael_error(&tael_command_start, "%s: %s", server->options->path, report.text);
     return error;
-}
-
-static void sequencer_open(struct tael_server *server) {
-    const struct tael_sequencer_options options = sequencer_options(server);
-    server->sequencer = tael_sequencer_init(&server->arena, &options, server->state.sessions, &server->link, 1,
-                                            tael_worker_link(server->state.worker));
-    tael_sequencer_start(server->sequencer, server->state.replay.op, server->state.replay.timestamp);
-    size_t size;
-    void *memory = tael_sequencer_block_memory(server->sequencer, &size);
-    (void)tael_disk_register_buffers(server->disk, memory, size); /* without it writes work as well */
 }
 
 /* Sockets, files of the log and a few more. */
@@ -312,10 +273,10 @@ static void print_listening(const struct tael_server *server) {
     char *colon = strrchr(tael_address_format(&address, host), ':');
     TAEL_ASSERT(colon != NULL);
     *colon = '\0';
-    const struct tael_replay *replay = &server->state.replay;
+    const struct tael_replay *replay = &server->core.state.replay;
     char text[512];
     if (replay->skipped > 0) say("%" PRIu64 " ops were left out, as told by skip-op", replay->skipped);
-    printf("op %" PRIu64 ": %s\n", replay->op, tael_recovery_describe(&server->recovery, text, sizeof text));
+    printf("op %" PRIu64 ": %s\n", replay->op, tael_recovery_describe(&server->core.recovery, text, sizeof text));
     printf("listening on %s:%u\n", host, (unsigned)tael_tcp_port(server->tcp));
     fflush(stdout);
 }
@@ -323,12 +284,10 @@ static void print_listening(const struct tael_server *server) {
 static int network_open(struct tael_server *server) {
     const char *listen = server->options->listen;
     struct tael_address address;
-    if (tael_address_parse(listen, &address) != 0) {
-        tael_error(&tael_command_start, "--listen %s is no ADDR:PORT", listen);
-        return -EINVAL;
-    }
+    int error = tael_address_parse(listen, &address);
+    TAEL_ASSERT(error == 0); /* the command has looked */
     const struct tael_tcp_options options = tcp_options(server);
-    int error = tael_tcp_init(&server->tcp, &server->arena, &options, &server->ring, &server->link);
+    error = tael_tcp_init(&server->tcp, &server->arena, &options, &server->ring, &server->link);
     if (error != 0) {
         tael_error(&tael_command_start, "the network cannot be set up: %s", strerror(-error));
         return error;
@@ -365,8 +324,8 @@ static void print_network_counters(const struct tael_tcp *tcp) {
 }
 
 static void print_counters(const struct tael_server *server) {
-    const struct tael_sequencer_counters *counters = tael_sequencer_counters(server->sequencer);
-    const struct tael_log_counters log = tael_log_counters(server->log);
+    const struct tael_sequencer_counters *counters = tael_sequencer_counters(server->core.sequencer);
+    const struct tael_log_counters log = tael_log_counters(server->core.log);
 #define X(name, text) print_counter(#name, counters->name, text);
     TAEL_SEQUENCER_COUNTER_TABLE(X)
 #undef X
@@ -442,31 +401,6 @@ static uint64_t wall_ns(struct tael_server *server, struct tael_clock_reading re
     return wall;
 }
 
-static uint32_t log_feed(struct tael_server *server) {
-    struct tael_ring *blocks = tael_sequencer_blocks(server->sequencer);
-    uint32_t work = 0;
-    while (tael_log_can_submit(server->log)) {
-        struct tael_block *block = tael_ring_pop(blocks);
-        if (block == NULL) break;
-        tael_log_submit(server->log, block);
-        server->log_taken += tael_sequencer_size_in_log(block->size);
-        work++;
-    }
-    return work;
-}
-
-static uint32_t sequencer_turn(struct tael_server *server, uint64_t wall) {
-    const bool taken_all = tael_ring_peek(tael_sequencer_blocks(server->sequencer)) == NULL;
-    const struct tael_sequencer_input input = {
-        .wall_ns = wall,
-        .durable = tael_log_durable_op(server->log),
-        .log_ready = taken_all && tael_log_can_submit(server->log),
-        .log_capacity = server->log_taken + tael_log_room(server->log),
-        .log_grows = tael_log_space(server->log) != TAEL_LOG_SPACE_NONE,
-    };
-    return tael_sequencer_poll(server->sequencer, &input);
-}
-
 static uint32_t dispatch(struct tael_server *server) {
     struct io_uring_cqe *cqe;
     uint32_t count = 0;
@@ -489,11 +423,10 @@ static void submit(struct tael_server *server) {
 /* One turn of all roles. How much they did, or a negative errno of the log. */
 static int turn(struct tael_server *server, struct tael_clock_reading reading, uint64_t wall) {
     int work = (int)tael_tcp_poll(server->tcp, reading.monotonic_ns);
-    work += (int)sequencer_turn(server, wall);
-    work += (int)log_feed(server);
+    work += (int)tael_core_sequence(&server->core, wall);
     submit(server); /* so that the disk works while the block is applied */
-    work += (int)tael_worker_poll(server->state.worker);
-    const int logged = tael_log_poll(server->log, reading.monotonic_ns);
+    work += (int)tael_core_apply(&server->core);
+    const int logged = tael_core_log(&server->core, reading.monotonic_ns);
     if (logged < 0) return logged;
     submit(server);
     return work + logged + (int)dispatch(server);
@@ -502,12 +435,12 @@ static int turn(struct tael_server *server, struct tael_clock_reading reading, u
 /* Sleeps until something completes or is due. */
 static void sleep_until_due(struct tael_server *server, struct tael_clock_reading reading, uint64_t wall) {
     uint64_t sleep_ns = SLEEP_MAX_NS;
-    const uint64_t deadlines[2] = {tael_tcp_deadline_ns(server->tcp), tael_log_deadline_ns(server->log)};
+    const uint64_t deadlines[2] = {tael_tcp_deadline_ns(server->tcp), tael_log_deadline_ns(server->core.log)};
     for (uint32_t i = 0; i < 2; i++) {
         const uint64_t left = deadlines[i] > reading.monotonic_ns ? deadlines[i] - reading.monotonic_ns : 0;
         if (left < sleep_ns) sleep_ns = left;
     }
-    const uint64_t due = tael_sequencer_due_ns(server->sequencer);
+    const uint64_t due = tael_sequencer_due_ns(server->core.sequencer);
     const uint64_t due_in = due > wall ? due - wall : 0;
     /* An expiry that is due already waits for room: that shows in a completion, or at the next look. */
     if (due_in > 0 && due_in < sleep_ns) sleep_ns = due_in;
@@ -519,7 +452,7 @@ static void sleep_until_due(struct tael_server *server, struct tael_clock_readin
 
 /* True when a server that is stopping has nothing left to do, or no time. */
 static bool drained(struct tael_server *server, uint64_t now_ns) {
-    if (tael_tcp_drained(server->tcp) && tael_sequencer_is_idle(server->sequencer)) return true;
+    if (tael_tcp_drained(server->tcp) && tael_core_is_idle(&server->core)) return true;
     if (now_ns < server->stop_by_ns) return false;
     say("some clients did not take their replies in time; they get them after the next start");
     return true;
@@ -533,16 +466,17 @@ static int run(struct tael_server *server) {
         const int work = turn(server, reading, wall);
         if (work < 0) return work;
         if (server->stopping && drained(server, reading.monotonic_ns)) return 0;
-        if (work == 0) {
-            tael_room_watch(&server->room, server->state.worker, server->state.sessions);
-            sleep_until_due(server, reading, wall);
+        if (reading.monotonic_ns >= server->room_look_ns) {
+            tael_room_watch(&server->room, server->core.state.worker, server->core.state.sessions);
+            server->room_look_ns = reading.monotonic_ns + TAEL_NS_PER_S;
         }
+        if (work == 0) sleep_until_due(server, reading, wall);
     }
 }
 
 /* The end of a server that was told to stop: connections, then the log with its last, empty block. */
 static int finish(struct tael_server *server) {
-    tael_sequencer_drain(server->sequencer);
+    tael_sequencer_drain(server->core.sequencer);
     tael_tcp_close(server->tcp);
     const uint64_t by_ns = tael_clock_read().monotonic_ns + TAEL_NS_PER_S;
     for (;;) {
@@ -552,7 +486,7 @@ static int finish(struct tael_server *server) {
         if (tael_tcp_closed(server->tcp) || reading.monotonic_ns > by_ns) break;
         if (work == 0) sleep_until_due(server, reading, server->clock.last.wall_ns);
     }
-    return tael_log_close(server->log);
+    return tael_log_close(server->core.log);
 }
 
 static int serve(struct tael_server *server) {
@@ -565,7 +499,7 @@ static int serve(struct tael_server *server) {
                    strerror(-error));
         return TAEL_EXIT_FAILED;
     }
-    say("stopped at op %" PRIu64, tael_sequencer_op(server->sequencer));
+    say("stopped at op %" PRIu64, tael_sequencer_op(server->core.sequencer));
     return TAEL_EXIT_DONE;
 }
 
@@ -574,11 +508,8 @@ static int open_all(struct tael_server *server) {
     int error = memory_open(server);
     if (error == 0) error = recover(server);
     if (error == 0) error = clock_open(server);
-    if (error == 0) error = log_open(server);
+    if (error == 0) error = core_open(server);
     if (error != 0) return error;
-    const struct tael_tcp_options tcp = tcp_options(server);
-    link_open(server, &tcp);
-    sequencer_open(server);
     raise_files_limit(server);
     error = network_open(server);
     if (error == 0) error = signals_open(server);

@@ -3,6 +3,7 @@
 
 #include "cli/command.h"
 #include "cli/server.h"
+#include "io/address.h"
 
 #define START_OPTIONS(X, S)                                                                                            \
     X(S, TEXT, listen, "ADDR:PORT", 0, 0, "127.0.0.1:3000", "where clients connect")                                   \
@@ -19,6 +20,11 @@ TAEL_OPTIONS_DEFINE(start_options, START_OPTIONS);
 static int start_run(const void *options_any, int operands_count, char **operands) {
     const struct start_options *options = options_any;
     (void)operands_count;
+    struct tael_address address;
+    if (tael_address_parse(options->listen, &address) != 0) {
+        tael_error(&tael_command_start, "--listen %s is no ADDR:PORT", options->listen);
+        return TAEL_EXIT_USAGE;
+    }
     const struct tael_server_options server = {
         .path = operands[0],
         .listen = options->listen,

@@ -44,6 +44,11 @@ void workload_init(struct workload *workload, uint64_t seed, uint32_t events, co
 static tael_u128 new_id(struct workload *workload) {
     if (chance(workload, 10)) return random_u128(RANDOM);
     if (chance(workload, 5)) return (tael_u128)random_between(RANDOM, 1, workload->id_next + 10);
+    /* Equal to another in all but one bit, mostly one of the upper half. */
+    if (chance(workload, 5)) {
+        return (tael_u128)random_between(RANDOM, 1, workload->id_next) ^
+               ((tael_u128)1 << random_between(RANDOM, 60, 67));
+    }
     return (tael_u128)workload->id_next++;
 }
 

@@ -17,8 +17,8 @@
 
 #include "persist/disk.h"
 
-#define TAEL_PREPARE_SLICE_SIZE (256u << 10)
-#define TAEL_PREPARE_SLICES_MAX 8 /* in flight */
+#define TAEL_PREPARE_SLICE_SIZE (1u << 20)
+#define TAEL_PREPARE_SLICES_MAX 2 /* in flight */
 
 enum tael_preparer_state {
     TAEL_PREPARER_IDLE, /* nothing asked for */

@@ -10,8 +10,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "persist/data_directory.h"
@@ -210,11 +212,49 @@ static void test_a_second_opening_names_the_holder(void **state) {
     assert_int_equal(status, 0);
 }
 
+/* What the kernel does for a process that was killed: its file stays locked until its last write has ended. */
+static void hold_segment(int ready) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/log/0000000000000001.segment", rig.path);
+    const int fd = open(path, O_RDWR);
+    if (fd < 0 || flock(fd, LOCK_EX) != 0) _exit(1);
+    if (write(ready, "x", 1) != 1) _exit(2);
+    usleep(300000);
+    _exit(0);
+}
+
+static void test_recovery_waits_for_the_last_writes_of_a_killed_process(void **state) {
+    (void)state;
+    assert_int_equal(format(), 0);
+    disk_close();
+    int ready[2];
+    assert_int_equal(pipe(ready), 0);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) hold_segment(ready[1]);
+    char byte;
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    struct timespec start, end;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    disk_open(false);
+    log_open();
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    const double waited = (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9;
+    assert_true(waited > 0.2);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    log_close();
+    close(ready[0]);
+    close(ready[1]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_what_was_written_is_recovered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_format_makes_files_that_only_the_owner_reads, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_second_opening_names_the_holder, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_recovery_waits_for_the_last_writes_of_a_killed_process, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1123,6 +1123,68 @@ static void test_replay_stops_at_an_op(void **state) {
     bench_close(&old);
 }
 
+/* --- allocation --- */
+
+static bool allocation_forbidden;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *pointer, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *pointer, size_t size);
+
+static void check_allowed(void) {
+    if (allocation_forbidden) abort();
+}
+
+void *__wrap_malloc(size_t size) {
+    check_allowed();
+    return __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size) {
+    check_allowed();
+    return __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *pointer, size_t size) {
+    check_allowed();
+    return __real_realloc(pointer, size);
+}
+
+/* Sessions that come and go, creates that fail, kept replies, reads, pulses and refusals. */
+static void test_nothing_is_allocated_after_the_start(void **state) {
+    (void)state;
+    static struct client clients[9];
+    const struct fake_read read = {.steps = 3, .reply_size = 5000};
+    const uint32_t body_size = three_batches();
+    allocation_forbidden = true;
+    for (uint32_t round = 0; round < 50; round++) {
+        for (uint32_t i = 0; i < 9; i++) clients[i] = client_open(100 * round + i + 1);
+        (void)three_batches();
+        for (uint32_t i = 1; i < 9; i++) send_body(&clients[i], TAEL_OPERATION_create_transfers, body, body_size);
+        bench_run(&bench);
+        for (uint32_t i = 1; i < 9; i++) {
+            expect_frame(TAEL_COMMAND_REPLY);
+            client_note(&clients[i]);
+            send_again(&clients[i], TAEL_OPERATION_create_transfers, 0, 0);
+            send_body(&clients[i], TAEL_OPERATION_lookup_accounts, &read, sizeof read);
+        }
+        fake_ledger.usage.expiry_next = 1;
+        for (uint32_t i = 0; i < 16; i++) {
+            bench_run(&bench);
+            expect_frame(TAEL_COMMAND_REPLY);
+        }
+        send_body(&clients[0], 1, NULL, 0);
+        bench_run(&bench);
+        expect_frame(TAEL_COMMAND_EVICTION);
+    }
+    allocation_forbidden = false;
+    assert_true(counters()->pulses > 0);
+    assert_true(counters()->sessions_evicted > 0);
+}
+
 /* --- draining --- */
 
 static void test_drain_finishes_what_has_an_op_and_takes_no_more(void **state) {
@@ -1191,6 +1253,7 @@ int main(void) {
         TEST(test_kept_replies_after_replay_equal_those_before),
         TEST(test_skipped_op_changes_nothing_and_ends_its_session),
         TEST(test_replay_stops_at_an_op),
+        TEST(test_nothing_is_allocated_after_the_start),
         TEST(test_drain_finishes_what_has_an_op_and_takes_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -302,7 +302,7 @@ static uint32_t apply_create(struct tael_ledger *ledger, const struct tael_reque
 /* ---- the interface ---- */
 
 static void apply_pulse(struct tael_ledger *ledger, const struct tael_request *request) {
-    TAEL_ASSERT(request->event_count == TAEL_EXPIRIES_MAX);
+    TAEL_ASSERT(request->event_count == 0);
     TAEL_ASSERT(request->timestamp > TAEL_EXPIRIES_MAX);
     const uint64_t due = request->timestamp - TAEL_EXPIRIES_MAX;
     tael_transfers_expire(ledger, due, due + 1);

@@ -5,7 +5,7 @@
  * sub-batches' event counts as u16, first to last. register, pulse and evict have no payload.
  *
  * Timestamps: event i of N has timestamp - N + i + 1, counted on through the sub-batches (see spec, "Time"). A pulse has
- * N = TAEL_EXPIRIES_MAX, everything else without events N = 0. */
+ * N = TAEL_EXPIRIES_MAX, though its event_count is 0; everything else without events N = 0. */
 #ifndef TAEL_REQUEST_H
 #define TAEL_REQUEST_H
 

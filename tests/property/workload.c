@@ -528,8 +528,7 @@ bool workload_request(struct workload *workload, struct tael_request *request) {
         build_create(workload, request, counts);
     } else {
         const bool pulse = request->operation == TAEL_OPERATION_pulse;
-        if (pulse) request->event_count = TAEL_EXPIRIES_MAX;
-        request->timestamp = base + request->event_count;
+        request->timestamp = base + (pulse ? TAEL_EXPIRIES_MAX : 0);
     }
     request->op = ++workload->op;
     workload->timestamp = request->timestamp;

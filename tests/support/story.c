@@ -71,7 +71,6 @@ void story_send(struct story *story) {
     const size_t events_size = pulse ? 0 : (size_t)request->event_count * TAEL_RECORD_SIZE;
     memset(payload + events_size, 0, tael_request_size_in_block(request->size) - sizeof *request - events_size);
     if (request->batch_count > 1) memcpy(payload + events_size, story->counts, (size_t)request->batch_count * 2);
-    if (pulse) request->event_count = TAEL_EXPIRIES_MAX;
     story->subject->apply(story->ledger, request, story->results);
     story->timestamp = request->timestamp;
 }

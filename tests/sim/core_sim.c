@@ -1,0 +1,518 @@
+#include "tests/sim/core_sim.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <tael/flag.h>
+#include <tael/multi_batch.h>
+#include <tael/status.h>
+
+#include "cli/core.h"
+#include "persist/data_directory.h"
+#include "tests/sim/disk_sim.h"
+#include "tests/sim/random.h"
+
+#define SEGMENT_SIZE (1u << 20)
+#define CAPACITY (1ull << 40)
+#define CLIENTS 6
+#define SESSIONS_MIN 4 /* in half of the lives fewer than clients, so that some are evicted */
+#define SESSIONS_MAX 8
+#define ACCOUNTS 40
+#define EVENTS_MAX 30
+#define FRAME_MAX (TAEL_FRAME_HEADER_SIZE + (EVENTS_MAX + 1) * TAEL_RECORD_SIZE)
+#define MESSAGES 64
+#define REPLIES_SMALL 8
+#define REPLIES_LARGE 4
+#define CLUSTER 3
+#define TIME_BASE_NS (1000ull * TAEL_NS_PER_S)
+#define ROUNDS_MAX 200000
+
+/* A frame on its way to the server. */
+struct message {
+    struct tael_message message; /* first: what the rings carry */
+    _Alignas(64) uint8_t frame[FRAME_MAX];
+    bool lent;
+};
+
+/* A reply that a client saw. */
+struct seen {
+    uint8_t *bytes; /* frame and body */
+    uint32_t size;
+};
+
+struct client {
+    tael_u128 id;
+    uint64_t session; /* 0: registering, or not begun */
+    uint32_t request;
+    tael_u128 parent;
+    bool in_flight;
+    bool creates; /* the request in flight, or the last one, is a create of new transfers */
+    _Alignas(64) uint8_t frame[FRAME_MAX]; /* the last request */
+    struct seen last; /* the reply to it, where it is kept by the server */
+};
+
+struct run {
+    const struct core_sim_options *options;
+    struct core_sim_result *result;
+    struct test_random random;
+    struct disk_sim *sim;
+    struct tael_superblock superblock;
+    struct tael_report report;
+    struct tael_arena arena;
+    struct tael_core core;
+    struct tael_link link;
+    struct message *messages;
+    struct client clients[CLIENTS];
+    uint64_t now_ns;
+    uint64_t op_shown; /* the highest op in any reply */
+    uint64_t id_last; /* of clients, transfers and checksums */
+};
+
+__attribute__((format(printf, 2, 3))) static bool fail(struct run *run, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    if (run->result->failure[0] == '\0') {
+        (void)vsnprintf(run->result->failure, sizeof run->result->failure, format, arguments);
+    }
+    va_end(arguments);
+    return false;
+}
+
+static bool failed(const struct run *run) { return run->result->failure[0] != '\0'; }
+static bool chance(struct run *run, uint64_t once_in) { return test_random_once_in(&run->random, once_in); }
+static uint64_t below(struct run *run, uint64_t bound) { return test_random_below(&run->random, bound); }
+
+/* --- the server's life --- */
+
+static struct tael_core_options core_options(struct run *run) {
+    return (struct tael_core_options){
+        .disk = disk_sim_disk(run->sim),
+        .superblock = &run->superblock,
+        .log =
+            {
+                .in_flight_max = 1 + (uint32_t)below(run, 6),
+                .block_size_max = SEGMENT_SIZE / 2,
+                .segments_ahead = 2,
+                .faults = run->options->log_faults,
+            },
+        .replies_small = REPLIES_SMALL,
+        .replies_large = REPLIES_LARGE,
+        .reads_max = 4,
+        .queries_max = 2,
+    };
+}
+
+static int format(struct run *run) {
+    const struct tael_format_options options = {
+        .cluster = CLUSTER,
+        .log_id = tael_u128_make(run->options->seed, 17),
+        .hash_key = run->options->seed,
+        .format_time_ns = TIME_BASE_NS,
+        .limits = {.accounts_max = 64,
+                   .transfers_max = 20000,
+                   .sessions_max = chance(run, 2) ? SESSIONS_MIN : SESSIONS_MAX,
+                   .segment_size = SEGMENT_SIZE},
+        .segments = 1,
+    };
+    const int error = tael_data_directory_format(disk_sim_disk(run->sim), &options, &run->superblock, &run->report);
+    disk_sim_crash(run->sim, DISK_SIM_CRASH_PROCESS);
+    return error;
+}
+
+static void link_open(struct run *run) {
+    run->link = (struct tael_link){0};
+    tael_ring_init(&run->link.requests, &run->arena, MESSAGES);
+    tael_ring_init(&run->link.released, &run->arena, MESSAGES);
+    tael_ring_init(&run->link.replies, &run->arena, 16);
+    tael_ring_init(&run->link.sent, &run->arena, 16);
+    for (uint32_t i = 0; i < MESSAGES; i++) run->messages[i].lent = false;
+}
+
+/* Begins a process: everything as `start` does it. */
+static bool start(struct run *run) {
+    const struct tael_data_directory_options directory = {0};
+    struct tael_disk *disk = disk_sim_disk(run->sim);
+    if (tael_data_directory_open(disk, &directory, &run->superblock, &run->report) != 0) {
+        return fail(run, "the directory cannot be opened: %s", run->report.text);
+    }
+    const struct tael_core_options options = core_options(run);
+    struct tael_budget budget = {0};
+    tael_core_budget(&options, &budget);
+    if (tael_memory_map(&run->arena, tael_budget_total(&budget) + 8 * TAEL_SECTOR_SIZE) != 0) {
+        return fail(run, "no memory");
+    }
+    if (tael_core_recover(&run->core, &run->arena, &options, &run->report) != 0) {
+        return fail(run, "a start after a crash was refused: %s", run->report.text);
+    }
+    const uint64_t op = run->core.state.replay.op;
+    if (op < run->op_shown)
+        return fail(run, "op %" PRIu64 " was shown to a client, the log ends with %" PRIu64, run->op_shown, op);
+    link_open(run);
+    if (tael_core_open(&run->core, &run->arena, &run->link, 1, &run->report) != 0) {
+        return fail(run, "the log cannot be opened: %s", run->report.text);
+    }
+    tael_arena_freeze(&run->arena);
+    run->result->starts++;
+    run->result->cuts += run->core.recovery.cut;
+    if (run->options->verbose) {
+        char text[512];
+        printf("  incarnation %" PRIu64 ", op %" PRIu64 ": %s\n", run->superblock.incarnation, op,
+               tael_recovery_describe(&run->core.recovery, text, sizeof text));
+    }
+    return true;
+}
+
+/* Everything in memory and on the wire is gone. */
+static void crash(struct run *run) {
+    const enum disk_sim_crash kind = chance(run, 2) ? DISK_SIM_CRASH_POWER : DISK_SIM_CRASH_PROCESS;
+    run->result->starts_after_power_cut += kind == DISK_SIM_CRASH_POWER;
+    run->result->pulses += tael_sequencer_counters(run->core.sequencer)->pulses;
+    disk_sim_crash(run->sim, kind);
+    tael_memory_unmap(&run->arena);
+}
+
+/* --- clients --- */
+
+static void seen_clear(struct seen *seen) {
+    free(seen->bytes);
+    *seen = (struct seen){0};
+}
+
+static void frame_begin(struct run *run, struct client *client, uint8_t operation, uint32_t body_size) {
+    struct tael_frame *frame = (struct tael_frame *)(void *)client->frame;
+    *frame = (struct tael_frame){
+        .checksum = tael_u128_make(0xabcdef, ++run->id_last),
+        .cluster = CLUSTER,
+        .size = TAEL_FRAME_HEADER_SIZE + body_size,
+        .release = 0x1108,
+        .command = TAEL_COMMAND_REQUEST,
+        .request =
+            {
+                .parent = client->parent,
+                .client = client->id,
+                .session = client->session,
+                .request = client->request,
+                .operation = operation,
+            },
+    };
+    client->in_flight = true;
+    client->creates = false;
+    seen_clear(&client->last);
+}
+
+static uint8_t *frame_body(struct client *client) { return client->frame + TAEL_FRAME_HEADER_SIZE; }
+
+static void client_register(struct run *run, struct client *client) {
+    seen_clear(&client->last);
+    *client = (struct client){.id = tael_u128_make(1, ++run->id_last)};
+    memset(frame_body(client), 0, 256);
+    frame_begin(run, client, TAEL_OPERATION_register, 256);
+}
+
+static void client_create_accounts(struct run *run, struct client *client) {
+    struct tael_account *accounts = (struct tael_account *)(void *)frame_body(client);
+    const uint16_t counts[1] = {(uint16_t)(1 + below(run, 8))};
+    memset(accounts, 0, counts[0] * sizeof *accounts);
+    for (uint32_t i = 0; i < counts[0]; i++) {
+        accounts[i].id = 1 + below(run, ACCOUNTS);
+        accounts[i].ledger = 1;
+        accounts[i].code = 1;
+    }
+    const uint32_t size =
+        tael_multi_batch_encode(accounts, counts[0] * (uint32_t)sizeof *accounts, counts, 1, TAEL_RECORD_SIZE);
+    client->request++;
+    frame_begin(run, client, TAEL_OPERATION_create_accounts, size);
+}
+
+/* New transfers, in up to three sub-batches; some pending with a timeout, so that pulses come. */
+static void client_create_transfers(struct run *run, struct client *client) {
+    struct tael_transfer *transfers = (struct tael_transfer *)(void *)frame_body(client);
+    uint16_t counts[3];
+    const uint32_t batch_count = 1 + (uint32_t)below(run, 3);
+    uint32_t event_count = 0;
+    for (uint32_t i = 0; i < batch_count; i++) event_count += counts[i] = (uint16_t)below(run, 10);
+    memset(transfers, 0, event_count * sizeof *transfers);
+    for (uint32_t i = 0; i < event_count; i++) {
+        transfers[i] = (struct tael_transfer){
+            .id = tael_u128_make(2, ++run->id_last),
+            .debit_account_id = 1 + below(run, ACCOUNTS / 2),
+            .credit_account_id = 1 + ACCOUNTS / 2 + below(run, ACCOUNTS / 2),
+            .amount = below(run, 100),
+            .ledger = 1,
+            .code = 1,
+        };
+        if (!chance(run, 4)) continue;
+        transfers[i].flags = TAEL_TRANSFER_FLAG_pending;
+        transfers[i].timeout = (uint32_t)below(run, 3);
+    }
+    const uint32_t size = tael_multi_batch_encode(transfers, event_count * (uint32_t)sizeof *transfers, counts,
+                                                  batch_count, TAEL_RECORD_SIZE);
+    client->request++;
+    frame_begin(run, client, chance(run, 3) ? TAEL_OPERATION_create_transfers_sparse : TAEL_OPERATION_create_transfers,
+                size);
+    client->creates = true;
+}
+
+static void client_read(struct run *run, struct client *client) {
+    const uint16_t counts[1] = {1};
+    client->request++;
+    if (chance(run, 2)) {
+        const tael_u128 id = 1 + below(run, ACCOUNTS);
+        memcpy(frame_body(client), &id, sizeof id);
+        const uint32_t size = tael_multi_batch_encode(frame_body(client), sizeof id, counts, 1, sizeof id);
+        frame_begin(run, client, TAEL_OPERATION_lookup_accounts, size);
+        return;
+    }
+    const struct tael_query_filter filter = {.ledger = 1, .limit = chance(run, 2) ? 10 : TAEL_EVENTS_MAX};
+    memcpy(frame_body(client), &filter, sizeof filter);
+    const uint32_t size = tael_multi_batch_encode(frame_body(client), sizeof filter, counts, 1, sizeof filter);
+    frame_begin(run, client, TAEL_OPERATION_query_transfers, size);
+}
+
+static void take_released(struct run *run) {
+    struct tael_message *message;
+    while ((message = tael_ring_pop(&run->link.released)) != NULL) ((struct message *)(void *)message)->lent = false;
+}
+
+/* Sends a client's last request, once more or for the first time; it may be lost. */
+static void client_send(struct run *run, struct client *client, bool reliable) {
+    take_released(run);
+    if (!reliable && chance(run, 8)) return;
+    struct message *message = NULL;
+    for (uint32_t i = 0; i < MESSAGES && message == NULL; i++) {
+        if (!run->messages[i].lent) message = &run->messages[i];
+    }
+    if (message == NULL) return;
+    memcpy(message->frame, client->frame, FRAME_MAX);
+    message->message = (struct tael_message){
+        .frame = (const struct tael_frame *)(void *)message->frame,
+        .body = message->frame + TAEL_FRAME_HEADER_SIZE,
+        .connection = 1 + (uint64_t)(client - run->clients),
+    };
+    message->lent = tael_ring_push(&run->link.requests, &message->message);
+}
+
+static void client_next(struct run *run, struct client *client) {
+    if (client->session == 0) {
+        client_register(run, client);
+        return;
+    }
+    switch (below(run, 8)) {
+    case 0:
+        client_create_accounts(run, client);
+        return;
+    case 1:
+    case 2:
+        client_read(run, client);
+        return;
+    default:
+        client_create_transfers(run, client);
+        return;
+    }
+}
+
+static void client_act(struct run *run) {
+    struct client *client = &run->clients[below(run, CLIENTS)];
+    if (!client->in_flight) {
+        /* Now and then the last request comes once more, though it was answered. */
+        if (client->request == 0 || client->session == 0 || !chance(run, 6)) client_next(run, client);
+    }
+    client_send(run, client, false);
+}
+
+/* --- replies --- */
+
+/* A transfer is new to the ledger once: a second execution would find it there. */
+static void check_created_once(struct run *run, const struct client *client, const struct tael_frame *frame) {
+    if (!client->creates) return;
+    const struct tael_create_result *results = (const struct tael_create_result *)(const void *)(frame + 1);
+    const struct tael_create_result_sparse *failures =
+        (const struct tael_create_result_sparse *)(const void *)(frame + 1);
+    const bool sparse = tael_operation_is_sparse(frame->reply.operation);
+    struct tael_multi_batch batches;
+    if (tael_multi_batch_decode(frame + 1, frame->size - TAEL_FRAME_HEADER_SIZE,
+                                tael_operation_info(frame->reply.operation).result_size,
+                                &batches) != TAEL_MULTI_BATCH_OK) {
+        fail(run, "a reply's body is no multi-batch body");
+        return;
+    }
+    for (uint32_t i = 0; i < batches.element_count; i++) {
+        const uint32_t status = sparse ? failures[i].status : results[i].status;
+        if (status == TAEL_TRANSFER_exists) fail(run, "a new transfer exists already: executed twice");
+    }
+}
+
+static void reply_first(struct run *run, struct client *client, const struct tael_frame *frame) {
+    client->in_flight = false;
+    client->parent = frame->reply.context;
+    run->result->answered++;
+    if (frame->reply.operation == TAEL_OPERATION_register) client->session = frame->reply.commit;
+    if (tael_operation_info(frame->reply.operation).kind == TAEL_OPERATION_READ) {
+        run->result->reads++;
+        return;
+    }
+    check_created_once(run, client, frame);
+    client->last.bytes = malloc(frame->size);
+    client->last.size = frame->size;
+    memcpy(client->last.bytes, frame, frame->size);
+}
+
+static void reply_again(struct run *run, const struct client *client, const struct tael_frame *frame) {
+    if (client->last.bytes == NULL) return; /* a read: it ran again */
+    if (client->request == 0 && frame->reply.commit != client->session) return; /* a second session, see reply_take */
+    run->result->repeated++;
+    const bool same = client->last.size == frame->size && memcmp(client->last.bytes, frame, frame->size) == 0;
+    if (!same) fail(run, "the reply to op %" PRIu64 " differs from the first one", frame->reply.op);
+}
+
+static void reply_take(struct run *run, const struct tael_frame *frame, tael_connection connection) {
+    struct client *client = &run->clients[connection - 1];
+    const struct tael_frame *request = (const struct tael_frame *)(const void *)client->frame;
+    if (frame->command == TAEL_COMMAND_EVICTION) {
+        if (frame->eviction.client != client->id) return;
+        /* A register that comes twice, the session being evicted in between, opens a second session. */
+        const bool session_gone = frame->eviction.reason == TAEL_EVICTION_NO_SESSION ||
+                                  frame->eviction.reason == TAEL_EVICTION_SESSION_TOO_LOW;
+        if (!session_gone) fail(run, "evicted: %u", frame->eviction.reason);
+        client->session = 0;
+        client->in_flight = false;
+        run->result->evictions++;
+        return;
+    }
+    if (frame->command != TAEL_COMMAND_REPLY) {
+        fail(run, "an unknown command: %u", frame->command);
+        return;
+    }
+    if (frame->reply.op > run->op_shown) run->op_shown = frame->reply.op;
+    if (frame->reply.client != client->id || frame->reply.request_checksum != request->checksum) return;
+    if (client->in_flight) {
+        reply_first(run, client, frame);
+    } else {
+        reply_again(run, client, frame);
+    }
+}
+
+static bool net_deliver(struct run *run) {
+    struct tael_reply *reply = tael_ring_pop(&run->link.replies);
+    if (reply == NULL) return false;
+    reply_take(run, reply->frame, reply->connection);
+    if (!tael_ring_push(&run->link.sent, reply)) fail(run, "the ring of sent replies is full");
+    return true;
+}
+
+/* --- turns --- */
+
+static uint64_t wall(const struct run *run) { return TIME_BASE_NS + run->now_ns; }
+
+/* One part of a turn, by lot: the roles are independent of each other's pace. */
+static void core_act(struct run *run) {
+    switch (below(run, 3)) {
+    case 0:
+        (void)tael_core_sequence(&run->core, wall(run));
+        return;
+    case 1:
+        (void)tael_core_apply(&run->core);
+        return;
+    default:
+        if (tael_core_log(&run->core, run->now_ns) < 0) fail(run, "the log failed on a sound disk");
+        return;
+    }
+}
+
+static bool step(struct run *run) {
+    switch (below(run, 16)) {
+    case 0:
+    case 1:
+    case 2:
+        client_act(run);
+        break;
+    case 3:
+    case 4:
+        (void)net_deliver(run);
+        break;
+    case 5:
+        run->now_ns += 1 + below(run, chance(run, 10) ? TAEL_NS_PER_S : 1000000);
+        break;
+    case 6:
+    case 7:
+    case 8:
+        (void)disk_sim_step(run->sim);
+        break;
+    default:
+        core_act(run);
+        break;
+    }
+    if (failed(run)) return false;
+    if (!chance(run, 1500)) return true;
+    crash(run);
+    return start(run);
+}
+
+/* Everybody gets an answer in the end: all faults have ceased. */
+static bool settle(struct run *run) {
+    for (uint32_t round = 0; round < ROUNDS_MAX; round++) {
+        uint32_t waiting = 0;
+        for (uint32_t i = 0; i < CLIENTS; i++) {
+            if (!run->clients[i].in_flight) continue;
+            waiting++;
+            if (round % 50 == 0) client_send(run, &run->clients[i], true);
+        }
+        uint32_t work = tael_core_sequence(&run->core, wall(run)) + tael_core_apply(&run->core);
+        const int logged = tael_core_log(&run->core, run->now_ns);
+        if (logged < 0) return fail(run, "the log failed on a sound disk");
+        work += (uint32_t)logged;
+        while (disk_sim_step(run->sim)) work++;
+        while (net_deliver(run)) work++;
+        if (failed(run)) return false;
+        if (waiting == 0 && work == 0 && tael_core_is_idle(&run->core)) return true;
+        if (work == 0) run->now_ns += TAEL_NS_PER_S / 10;
+    }
+    return fail(run, "some clients were never answered");
+}
+
+/* Ends the server as SIGTERM does, and compares what a new one makes of the log. */
+static bool compare_with_replay(struct run *run) {
+    tael_sequencer_drain(run->core.sequencer);
+    const uint64_t op = tael_sequencer_op(run->core.sequencer);
+    const tael_u128 digest = tael_state_digest(&run->core.state);
+    if (!tael_ledger_balanced(run->core.state.ledger)) return fail(run, "debits and credits differ");
+    if (tael_log_close(run->core.log) != 0) return fail(run, "the log cannot be closed");
+    crash(run); /* all was synced, so a power cut is no worse than an end */
+    if (!start(run)) return false;
+    if (run->core.recovery.cut) return fail(run, "something was cut after a clean end");
+    if (run->core.state.replay.op != op) return fail(run, "the last op differs after a clean end");
+    if (tael_state_digest(&run->core.state) != digest) return fail(run, "the digest of the replay differs");
+    run->result->ops = op;
+    return true;
+}
+
+static void live(struct run *run) {
+    if (format(run) != 0) {
+        fail(run, "format failed: %s", run->report.text);
+        return;
+    }
+    if (!start(run)) return;
+    for (uint64_t i = 0; i < run->options->steps; i++) {
+        if (!step(run)) return;
+    }
+    if (settle(run)) (void)compare_with_replay(run);
+}
+
+void core_sim_run(const struct core_sim_options *options, struct core_sim_result *result) {
+    *result = (struct core_sim_result){0};
+    struct run *run = calloc(1, sizeof *run);
+    run->options = options;
+    run->result = result;
+    run->random = (struct test_random){.state = options->seed};
+    run->messages = aligned_alloc(64, MESSAGES * sizeof *run->messages);
+    run->sim = disk_sim_new(test_random_u64(&run->random), CAPACITY);
+    live(run);
+    for (uint32_t i = 0; i < CLIENTS; i++) seen_clear(&run->clients[i].last);
+    disk_sim_free(run->sim); /* first: writes in flight are still the disk's */
+    tael_memory_unmap(&run->arena);
+    free(run->messages);
+    free(run);
+}

@@ -524,6 +524,7 @@ void tael_model_apply(struct tael_model *model, const struct tael_request *reque
     TAEL_ASSERT(request->timestamp > model->timestamp);
     if (tael_operation_info(request->operation).kind == TAEL_OPERATION_CREATE) apply_create(model, request, results);
     if (request->operation == TAEL_OPERATION_pulse) apply_pulse(model, request->timestamp);
+    model_sessions_apply(model, request, results);
     model->op = request->op;
     model->timestamp = request->timestamp;
 }

@@ -7,7 +7,7 @@
 #include <tael/assert.h>
 #include <tael/flag.h>
 
-static void *grow(void *array, uint32_t count, uint32_t *capacity, size_t element_size_bytes) {
+void *model_grow(void *array, uint32_t count, uint32_t *capacity, size_t element_size_bytes) {
     if (count < *capacity) return array;
     *capacity = *capacity == 0 ? 64 : *capacity * 2;
     void *grown = realloc(array, *capacity * element_size_bytes);
@@ -36,7 +36,7 @@ static void chain_in(struct model_ids *ids, uint32_t position) {
 void model_ids_add(struct model_ids *ids, tael_u128 id) {
     TAEL_ASSERT(model_ids_find(ids, id) == MODEL_NONE);
     if (ids->count == ids->capacity) {
-        ids->ids = grow(ids->ids, ids->count, &ids->capacity, sizeof *ids->ids);
+        ids->ids = model_grow(ids->ids, ids->count, &ids->capacity, sizeof *ids->ids);
         ids->next = realloc(ids->next, ids->capacity * sizeof *ids->next);
         ids->heads = realloc(ids->heads, ids->capacity * sizeof *ids->heads);
         TAEL_ASSERT(ids->next != NULL);
@@ -77,6 +77,7 @@ void tael_model_free(struct tael_model *model) {
     free(model->transfers);
     free(model->events);
     free(model->undo);
+    model_sessions_free(model);
     free(model);
 }
 
@@ -118,7 +119,7 @@ bool model_has_transfer_at(const struct tael_model *model, uint64_t timestamp) {
 }
 
 static void note(struct tael_model *model, const struct model_undo *step) {
-    model->undo = grow(model->undo, model->undo_count, &model->undo_capacity, sizeof *model->undo);
+    model->undo = model_grow(model->undo, model->undo_count, &model->undo_capacity, sizeof *model->undo);
     model->undo[model->undo_count++] = *step;
 }
 
@@ -149,7 +150,7 @@ void model_chain_undo(struct tael_model *model) {
 void model_add_account(struct tael_model *model, const struct tael_account *account) {
     TAEL_ASSERT(account->timestamp > model_account_timestamp_last(model));
     uint32_t capacity = model->account_ids.capacity;
-    model->accounts = grow(model->accounts, model->account_ids.count, &capacity, sizeof *model->accounts);
+    model->accounts = model_grow(model->accounts, model->account_ids.count, &capacity, sizeof *model->accounts);
     model->accounts[model->account_ids.count] = *account;
     model_ids_add(&model->account_ids, account->id);
     note(model, &(struct model_undo){.kind = MODEL_UNDO_ADD_ACCOUNT});
@@ -178,7 +179,7 @@ static enum tael_change_event_type type_of(const struct tael_transfer *transfer)
 void model_add_transfer(struct tael_model *model, const struct tael_transfer *transfer) {
     TAEL_ASSERT(transfer->timestamp > model_transfer_timestamp_last(model));
     uint32_t capacity = model->transfer_ids.capacity;
-    model->transfers = grow(model->transfers, model->transfer_ids.count, &capacity, sizeof *model->transfers);
+    model->transfers = model_grow(model->transfers, model->transfer_ids.count, &capacity, sizeof *model->transfers);
     const bool pending = (transfer->flags & TAEL_TRANSFER_FLAG_pending) != 0;
     model->transfers[model->transfer_ids.count] = (struct model_transfer){
         .record = *transfer,
@@ -209,7 +210,7 @@ void model_add_event(struct tael_model *model, const struct tael_transfer *trans
                      uint64_t timestamp) {
     const struct tael_account *debit = &model->accounts[model_find_account(model, transfer->debit_account_id)];
     const struct tael_account *credit = &model->accounts[model_find_account(model, transfer->credit_account_id)];
-    model->events = grow(model->events, model->event_count, &model->event_capacity, sizeof *model->events);
+    model->events = model_grow(model->events, model->event_count, &model->event_capacity, sizeof *model->events);
     model->events[model->event_count++] = (struct tael_change_event){
         .transfer_id = transfer->id,
         .transfer_amount = transfer->amount,

@@ -43,6 +43,20 @@ struct model_undo {
     enum model_pending_status status; /* as it was */
 };
 
+/* A client's session, and the reply to its last logged request, whole. */
+struct model_session {
+    tael_u128 client;
+    tael_u128 checksum;
+    uint64_t session;
+    uint64_t op;
+    uint64_t timestamp;
+    uint32_t request;
+    uint32_t capabilities;
+    uint8_t operation;
+    uint8_t *reply;
+    uint32_t reply_size;
+};
+
 struct tael_model {
     uint64_t op;
     uint64_t timestamp;
@@ -57,7 +71,13 @@ struct tael_model {
     struct model_undo *undo; /* what the chain that is being applied did so far */
     uint32_t undo_count;
     uint32_t undo_capacity;
+    struct model_session *sessions;
+    uint32_t session_count;
+    uint32_t session_capacity;
 };
+
+/* Makes room for one more element. */
+void *model_grow(void *array, uint32_t count, uint32_t *capacity, size_t element_size_bytes);
 
 uint32_t model_ids_find(const struct model_ids *ids, tael_u128 id);
 void model_ids_add(struct model_ids *ids, tael_u128 id);
@@ -83,5 +103,10 @@ void model_add_transfer(struct tael_model *model, const struct tael_transfer *tr
 void model_add_event(struct tael_model *model, const struct tael_transfer *transfer, enum tael_change_event_type type,
                      uint64_t timestamp);
 void model_burn(struct tael_model *model, tael_u128 id);
+
+/* Moves the sessions forward by a request that was applied. */
+void model_sessions_apply(struct tael_model *model, const struct tael_request *request,
+                          const struct tael_create_result *results);
+void model_sessions_free(struct tael_model *model);
 
 #endif

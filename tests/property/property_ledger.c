@@ -1,6 +1,7 @@
 /* The engine against the model, event by event, on random workloads.
  *
- * After every request: the same result for each event, the same usage, the same digest. In between: reads of all kinds,
+ * After every request: the same result for each event, the same reply kept for its client, the same usage, the same digest
+ * of ledger and sessions. In between: reads of all kinds,
  * at once and in slices while further requests are applied, the same byte for byte; lists by account extended by random
  * steps; debits equal credits. Over a run of the default size every status must have been reached.
  *
@@ -54,6 +55,7 @@ struct property {
     struct tael_create_result *of_model;
     struct tael_create_result *of_engine;
     uint8_t *reply_model;
+    uint8_t *reply_engine;
     struct flight flights[TEST_ENGINE_QUERIES];
     uint64_t account_statuses[STATUSES]; /* over all runs; [0] counts the created */
     uint64_t transfer_statuses[STATUSES];
@@ -278,13 +280,27 @@ static void compare_state(struct property *property) {
     if (tael_model_digest(property->model) != tael_ledger_digest(property->engine->ledger)) {
         fail(property, "the digest differs");
     }
+    if (tael_model_sessions_digest(property->model) != tael_sessions_digest(property->engine->sessions)) {
+        fail(property, "the digest of the sessions differs");
+    }
     if (!tael_model_balanced(property->model)) fail(property, "the model's debits and credits differ");
+}
+
+/* The body that the client gets, and would get again. */
+static void compare_reply(struct property *property) {
+    const uint32_t session = tael_sessions_find(property->engine->sessions, property->request->client);
+    const void *reply_model = NULL;
+    const uint32_t size_model = tael_model_reply(property->model, property->request->client, &reply_model);
+    const uint32_t size = tael_sessions_reply_encode(property->engine->sessions, session, property->reply_engine);
+    if (size != size_model || memcmp(reply_model, property->reply_engine, size) != 0) {
+        fail(property, "the kept reply differs");
+    }
 }
 
 static void apply(struct property *property) {
     const struct tael_request *request = property->request;
     tael_model_apply(property->model, request, property->of_model);
-    test_engine_apply(property->engine, request, property->of_engine);
+    test_engine_apply_session(property->engine, request, property->of_engine);
     property->requests++;
     for (uint32_t i = 0; i < TEST_ENGINE_QUERIES; i++) {
         if (property->flights[i].flying) flight_expect(property, &property->flights[i]);
@@ -296,6 +312,7 @@ static void apply(struct property *property) {
         }
     }
     count_statuses(property);
+    compare_reply(property);
 }
 
 static void run(struct property *property, uint64_t seed, uint32_t events) {
@@ -372,6 +389,33 @@ static void *allocate(size_t size_bytes) {
     return memory;
 }
 
+static struct property *property_open(void) {
+    struct property *property = allocate(sizeof *property);
+    property->request = allocate(TAEL_BLOCK_SIZE_MAX);
+    property->of_model = allocate(TAEL_EVENTS_MAX * sizeof *property->of_model);
+    property->of_engine = allocate(TAEL_EVENTS_MAX * sizeof *property->of_engine);
+    property->reply_model = allocate(TAEL_MESSAGE_SIZE_MAX);
+    property->reply_engine = allocate(TAEL_MESSAGE_SIZE_MAX);
+    for (uint32_t i = 0; i < TEST_ENGINE_QUERIES; i++) {
+        property->flights[i].body = allocate(WORKLOAD_READ_BODY_MAX);
+        property->flights[i].reply = allocate(TAEL_MESSAGE_SIZE_MAX);
+    }
+    return property;
+}
+
+static void property_close(struct property *property) {
+    for (uint32_t i = 0; i < TEST_ENGINE_QUERIES; i++) {
+        free(property->flights[i].body);
+        free(property->flights[i].reply);
+    }
+    free(property->reply_engine);
+    free(property->reply_model);
+    free(property->of_engine);
+    free(property->of_model);
+    free(property->request);
+    free(property);
+}
+
 int main(int argc, char **argv) {
     uint64_t seed = 1;
     uint32_t runs = RUNS_DEFAULT;
@@ -391,19 +435,12 @@ int main(int argc, char **argv) {
     }
     (void)signal(SIGABRT, on_crash);
     (void)signal(SIGSEGV, on_crash);
-    struct property *property = allocate(sizeof *property);
-    property->request = allocate(TAEL_BLOCK_SIZE_MAX);
-    property->of_model = allocate(TAEL_EVENTS_MAX * sizeof *property->of_model);
-    property->of_engine = allocate(TAEL_EVENTS_MAX * sizeof *property->of_engine);
-    property->reply_model = allocate(TAEL_MESSAGE_SIZE_MAX);
-    for (uint32_t i = 0; i < TEST_ENGINE_QUERIES; i++) {
-        property->flights[i].body = allocate(WORKLOAD_READ_BODY_MAX);
-        property->flights[i].reply = allocate(TAEL_MESSAGE_SIZE_MAX);
-    }
+    struct property *property = property_open();
     printf("seed %" PRIu64 ", %" PRIu32 " runs of %" PRIu32 " events\n", seed, runs, events);
     fflush(stdout);
     for (uint32_t i = 0; i < runs; i++) run(property, seed + i, events);
     const uint32_t missing = report(property, verbose);
+    property_close(property);
     /* Only a run of the default size can be expected to reach everything. */
     return missing > 0 && runs >= RUNS_DEFAULT && events >= EVENTS_DEFAULT ? 1 : 0;
 }

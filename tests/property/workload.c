@@ -491,13 +491,38 @@ static uint8_t draw_operation(struct workload *workload, uint64_t base) {
     const struct tael_model_usage usage = tael_model_usage(workload->model);
     if (usage.expiry_next <= base && chance(workload, 50)) return TAEL_OPERATION_pulse;
     if (chance(workload, 1)) return TAEL_OPERATION_pulse;
-    if (chance(workload, 1)) return chance(workload, 50) ? TAEL_OPERATION_register : TAEL_OPERATION_evict;
+    if (workload->client_count == 0) return TAEL_OPERATION_register;
+    if (workload->client_count < WORKLOAD_CLIENTS && chance(workload, 3)) return TAEL_OPERATION_register;
+    if (chance(workload, 2)) return TAEL_OPERATION_evict;
     const bool sparse = chance(workload, 10);
     const bool wanting = usage.accounts < workload->profile.accounts_wanted;
     if (chance(workload, wanting ? 50 : 4)) {
         return sparse ? TAEL_OPERATION_create_accounts_sparse : TAEL_OPERATION_create_accounts;
     }
     return sparse ? TAEL_OPERATION_create_transfers_sparse : TAEL_OPERATION_create_transfers;
+}
+
+/* Who sends it. */
+static void sign(struct workload *workload, struct tael_request *request) {
+    if (request->operation == TAEL_OPERATION_pulse) return;
+    if (request->operation == TAEL_OPERATION_register) {
+        struct workload_client *client = &workload->clients[workload->client_count++];
+        *client = (struct workload_client){.id = random_u128(RANDOM) | 1, .session = request->op};
+        request->client = client->id;
+        request->checksum = random_u128(RANDOM);
+        request->capabilities = (uint32_t)below(workload, 2);
+        return;
+    }
+    struct workload_client *client = &workload->clients[below(workload, workload->client_count)];
+    request->client = client->id;
+    if (request->operation == TAEL_OPERATION_evict) {
+        *client = workload->clients[--workload->client_count];
+        return;
+    }
+    client->request += 1 + (chance(workload, 10) ? (uint32_t)below(workload, 5) : 0);
+    request->session = client->session;
+    request->request = client->request;
+    request->checksum = random_u128(RANDOM);
 }
 
 bool workload_request(struct workload *workload, struct tael_request *request) {
@@ -522,8 +547,6 @@ bool workload_request(struct workload *workload, struct tael_request *request) {
         request->event_count =
             draw_counts(workload, counts, &request->batch_count, room < 8000 ? (uint32_t)room : 8000);
         request->size = tael_request_payload_size(request->event_count, request->batch_count);
-        request->client = 1;
-        request->session = 1;
         request->timestamp = base + request->event_count;
         build_create(workload, request, counts);
     } else {
@@ -531,6 +554,7 @@ bool workload_request(struct workload *workload, struct tael_request *request) {
         request->timestamp = base + (pulse ? TAEL_EXPIRIES_MAX : 0);
     }
     request->op = ++workload->op;
+    sign(workload, request);
     workload->timestamp = request->timestamp;
     return true;
 }

@@ -1,4 +1,4 @@
-/* Random requests and reads for a ledger, from a seed: built to reach every rule, with the model as the map of what is
+/* Random requests of a few clients' sessions, and reads, for a ledger, from a seed: built to reach every rule, with the model as the map of what is
  * there. The same seed and the same options give the same requests.
  *
  * The workload also plays the sequencer: it numbers requests, gives them timestamps by a clock of its own and issues
@@ -10,6 +10,7 @@
 #include "tests/support/random.h"
 
 #define WORKLOAD_RECENT 64
+#define WORKLOAD_CLIENTS 8
 
 /* What kind of ledger a run has; drawn from the seed. */
 struct workload_profile {
@@ -28,6 +29,12 @@ struct workload_profile {
     uint64_t clock_step_max; /* ns between requests */
 };
 
+struct workload_client {
+    tael_u128 id;
+    uint64_t session;
+    uint32_t request; /* the number of its last */
+};
+
 struct workload {
     struct random random;
     struct workload_profile profile;
@@ -40,6 +47,8 @@ struct workload {
     uint32_t recent_count;
     struct tael_account recent_accounts[WORKLOAD_RECENT];
     uint32_t recent_account_count;
+    struct workload_client clients[WORKLOAD_CLIENTS]; /* that have a session */
+    uint32_t client_count;
     uint64_t import_cursor; /* where the next imported timestamp goes */
 };
 

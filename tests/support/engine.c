@@ -11,14 +11,21 @@
 struct test_engine *test_engine_open(const struct tael_ledger_options *options) {
     struct test_engine *engine = calloc(1, sizeof *engine);
     TAEL_ASSERT(engine != NULL);
+    const struct tael_sessions_options sessions_options = {
+        .sessions_max = TEST_ENGINE_SESSIONS,
+        .reply_chunks = TEST_ENGINE_SESSIONS * TAEL_REPLY_CHUNKS_MAX,
+        .hash_key = options->hash_key,
+    };
     const size_t size = tael_arena_share_aligned(tael_ledger_size_bytes(options)) +
-                        TEST_ENGINE_QUERIES * tael_arena_share(tael_query_size_bytes());
+                        TEST_ENGINE_QUERIES * tael_arena_share(tael_query_size_bytes()) +
+                        tael_sessions_size_bytes(&sessions_options);
     engine->arena.size = (size + TAEL_SECTOR_SIZE) & ~(size_t)(TAEL_SECTOR_SIZE - 1);
     void *pages = mmap(NULL, engine->arena.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     TAEL_ASSERT(pages != MAP_FAILED);
     engine->arena.base = pages;
     engine->ledger = tael_ledger_init(&engine->arena, options);
     for (uint32_t i = 0; i < TEST_ENGINE_QUERIES; i++) engine->queries[i] = tael_query_init(&engine->arena);
+    engine->sessions = tael_sessions_init(&engine->arena, &sessions_options);
     tael_arena_freeze(&engine->arena);
     return engine;
 }
@@ -28,12 +35,27 @@ void test_engine_close(struct test_engine *engine) {
     free(engine);
 }
 
-void test_engine_apply(struct test_engine *engine, const struct tael_request *request,
-                       struct tael_create_result *results) {
+static uint32_t apply(struct test_engine *engine, const struct tael_request *request,
+                      struct tael_create_result *results) {
     const uint32_t count = tael_ledger_apply(engine->ledger, request, engine->exceptions);
     if (tael_operation_info(request->operation).kind == TAEL_OPERATION_CREATE) {
         subject_expand(request, engine->exceptions, count, results);
     } else {
         TAEL_ASSERT(count == 0);
     }
+    return count;
+}
+
+void test_engine_apply(struct test_engine *engine, const struct tael_request *request,
+                       struct tael_create_result *results) {
+    (void)apply(engine, request, results);
+}
+
+void test_engine_apply_session(struct test_engine *engine, const struct tael_request *request,
+                               struct tael_create_result *results) {
+    (void)tael_sessions_sequence(engine->sessions, request);
+    const uint32_t count = apply(engine, request, results);
+    if (request->operation == TAEL_OPERATION_evict || request->operation == TAEL_OPERATION_pulse) return;
+    const uint32_t kept = tael_sessions_keep(engine->sessions, request, engine->exceptions, count);
+    TAEL_ASSERT(kept == tael_sessions_find(engine->sessions, request->client));
 }

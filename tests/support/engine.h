@@ -1,16 +1,19 @@
-/* An engine with memory of its own, for tests: a ledger and a few queries in one arena. */
+/* An engine with memory of its own, for tests: a ledger, a few queries and a table of sessions in one arena. */
 #ifndef TAEL_TESTS_ENGINE_H
 #define TAEL_TESTS_ENGINE_H
 
 #include "engine/ledger.h"
 #include "engine/query.h"
+#include "engine/sessions.h"
 
 #define TEST_ENGINE_QUERIES 3
+#define TEST_ENGINE_SESSIONS 16
 
 struct test_engine {
     struct tael_arena arena;
     struct tael_ledger *ledger;
     struct tael_query *queries[TEST_ENGINE_QUERIES];
+    struct tael_sessions *sessions; /* only test_engine_apply_session moves them */
     struct tael_exception exceptions[TAEL_EVENTS_MAX];
 };
 
@@ -20,5 +23,10 @@ void test_engine_close(struct test_engine *engine);
 /* Applies and expands the exceptions to one dense result an event. */
 void test_engine_apply(struct test_engine *engine, const struct tael_request *request,
                        struct tael_create_result *results);
+
+/* The same for a request of a session, as the sequencer would: register, evict, or a create of a client that has one. Keeps
+ * the reply. */
+void test_engine_apply_session(struct test_engine *engine, const struct tael_request *request,
+                               struct tael_create_result *results);
 
 #endif

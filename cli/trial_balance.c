@@ -161,6 +161,10 @@ static int trial_balance_run(const void *options_any, int operands_count, char *
 const struct tael_command tael_command_trial_balance = {
     .name = "trial-balance",
     .summary = "Sums debits and credits of each ledger at one op, and fails when they differ",
+    .details =
+        "The server adds up all accounts at one op, so the sums never differ for being taken under load: if they do,\n"
+        "the books are wrong, and the exit status is 1. --json prints balanced, op and ledgers; sums are strings,\n"
+        "since they may be wider than any number in JSON.",
     .operands = "",
     TAEL_OPTIONS_OF(trial_balance_options),
     .run = trial_balance_run,

@@ -54,6 +54,10 @@ expect 1 "must be '094'" load --check "$files/record_size.ach"
 expect 1 "(batch) the control" load --check "$files/batch_credits.ach"
 expect 1 "1 more problems, not shown" load --check --problems 1 "$files/batch_service_class.ach"
 
+expect 2 "DIR is missing" inspect
+expect 1 "No such file" inspect /nonexistent
+expect 1 "there is no ledger here" inspect "$files"
+
 # What can't be written hasn't been done.
 if "$tael" version >/dev/full 2>/dev/null; then
     echo "tael version >/dev/full: status 0" >&2

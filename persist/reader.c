@@ -335,10 +335,12 @@ static int block_look(struct tael_reader *reader, const struct tael_log_block **
         reader->state.stop_reason = problem;
         return 0;
     }
-    if (tael_sector_round_up(header->size) > (size_t)(reader->cursor_end - reader->cursor)) {
+    const uint32_t size = tael_sector_round_up(header->size);
+    if (size > (size_t)(reader->cursor_end - reader->cursor)) {
+        /* From here on the old window, with `header` in it, is read over. */
         const int error = window_advance(reader, true);
         if (error != 0) return error;
-        if (tael_sector_round_up(header->size) > (size_t)(reader->cursor_end - reader->cursor)) return 2;
+        if (size > (size_t)(reader->cursor_end - reader->cursor)) return 2;
         header = (const struct tael_log_block *)(const void *)reader->cursor;
     }
     if (!tael_log_block_body_holds(header)) {

@@ -96,7 +96,7 @@ static bool block_put(struct maker *maker, const uint8_t *body, uint32_t size, u
     if ((flags & 4) != 0 && size >= 28) {
         /* The header holds, the size is anything: only its own checksum is made right. */
         memcpy(&block->size, body + 24, sizeof block->size);
-        block->checksum = tael_checksum((const uint8_t *)block + 16, sizeof *block - 16);
+        block->checksum = tael_disk_checksum((const uint8_t *)block + 16, sizeof *block - 16);
     }
     maker->last = *block;
     maker->offset += tael_sector_round_up(size_block);

@@ -19,7 +19,6 @@
 #define BUFFERS 40
 #define MODEL_MAX 20000
 #define CAPACITY_AMPLE (1ull << 40)
-#define WINDOW_SIZE (128u << 10)
 
 /* A block as it was submitted. */
 struct model_block {
@@ -143,12 +142,13 @@ static int visit_block(void *context, const struct tael_log_block *block, const 
 }
 
 static int recover(struct run *run) {
+    static const uint32_t window_sizes[] = {8u << 10, 32u << 10, 128u << 10}; /* some blocks span several */
     const struct tael_recovery_options options = {
         .disk = disk_sim_disk(run->sim),
         .superblock = &run->superblock,
         .block = visit_block,
         .context = run,
-        .window_size = WINDOW_SIZE,
+        .window_size = window_sizes[below(run, 3)],
         .faults = run->options->recovery_faults,
     };
     run->found_count = 0;

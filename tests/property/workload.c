@@ -454,7 +454,7 @@ static void build_create(struct workload *workload, struct tael_request *request
     for (uint32_t batch = 0; batch < request->batch_count; batch++) {
         const bool imported = chance(workload, workload->profile.imported_percent);
         const uint64_t batch_timestamp = request->timestamp - request->event_count + done + counts[batch];
-        if (workload->import_cursor < workload->timestamp / 2 || chance(workload, 50)) {
+        if (workload->import_cursor == 0 || chance(workload, 50)) {
             workload->import_cursor = import_start(workload, accounts);
         }
         for (uint32_t i = 0; i < counts[batch]; i++) {

@@ -32,30 +32,29 @@ static uint64_t resolve(const struct story *story, const struct rule_table *tabl
 static_assert(offsetof(struct tael_account, flags) == offsetof(struct tael_transfer, flags), "wire format");
 static_assert(offsetof(struct tael_account, timestamp) == offsetof(struct tael_transfer, timestamp), "wire format");
 
-/* Fields end where the next one begins. */
-static uint32_t field_size(bool accounts, uint32_t offset) {
+/* Of the field at an offset: both kinds of event have fields of the same sizes. */
+static uint32_t field_size(uint32_t offset) {
     if (offset < 96) return 16;
     if (offset == 96 || offset == 120) return 8;
-    (void)accounts;
     return offset == 116 ? 2 : 4;
 }
 
-static void set_fields(const struct rule_row *row, bool accounts, struct tael_transfer *event) {
+static void set_fields(const struct rule_row *row, struct tael_transfer *event) {
     for (uint32_t bit = 0; bit < TAEL_RECORD_SIZE / 4; bit++) {
         if ((row->fields & (1ull << bit)) == 0) continue;
-        memcpy((uint8_t *)event + (size_t)bit * 4, row->bytes + (size_t)bit * 4, field_size(accounts, bit * 4));
+        memcpy((uint8_t *)event + (size_t)bit * 4, row->bytes + (size_t)bit * 4, field_size(bit * 4));
     }
     event->flags = (uint16_t)((event->flags & ~row->flags_clear) | row->flags_set);
 }
 
 /* Can both rows be broken by one event? */
-static bool compatible(const struct rule_row *a, const struct rule_row *b, bool accounts) {
+static bool compatible(const struct rule_row *a, const struct rule_row *b) {
     if ((a->flags_set & b->flags_clear) != 0 || (a->flags_clear & b->flags_set) != 0) return false;
     if ((a->before_set & b->before_clear) != 0 || (a->before_clear & b->before_set) != 0) return false;
     const uint64_t both = a->fields & b->fields;
     for (uint32_t bit = 0; bit < TAEL_RECORD_SIZE / 4; bit++) {
         if ((both & (1ull << bit)) == 0) continue;
-        const uint32_t size = field_size(accounts, bit * 4);
+        const uint32_t size = field_size(bit * 4);
         if (memcmp(a->bytes + (size_t)bit * 4, b->bytes + (size_t)bit * 4, size) != 0) return false;
     }
     return true;
@@ -80,9 +79,8 @@ static struct tael_create_result send(struct story *story, const struct rule_tab
     if (two) add_before(story, first, second);
     memcpy(sent, table->base, sizeof *sent);
     if (!table->keep_id) sent->id = id_next++;
-    set_fields(second, table->accounts, sent);
-    set_fields(first, table->accounts, sent);
-    sent->flags = (uint16_t)(sent->flags | second->flags_set);
+    set_fields(second, sent);
+    set_fields(first, sent);
     sent->timestamp = resolve(story, table, sent->timestamp, two ? 2 : 1);
     if (!table->accounts && sent->pending_id == OWN_ID) sent->pending_id = sent->id;
     story_add(story, sent);
@@ -187,7 +185,7 @@ void rule_table_run(struct story *story, const struct rule_table *table) {
         expect(story, table, first, &nothing);
         for (uint32_t b = a + 1; b < table->row_count; b++) {
             const struct rule_row *second = &table->rows[b];
-            if (second->status == first->status || !compatible(first, second, table->accounts)) continue;
+            if (second->status == first->status || !compatible(first, second)) continue;
             expect(story, table, first, second);
             tried[a * table->row_count + b] = true;
         }

@@ -816,6 +816,44 @@ static void test_sums_may_reach_128_bits_and_not_beyond(void **state) {
     story_close(&story);
 }
 
+/* Whatever a broken chain took is given back: a ledger with room for 16 transfers breaks a thousand of them. */
+static void test_broken_chains_cost_no_room(void **state) {
+    (void)state;
+    struct story story;
+    const struct subject_options options = {.accounts_max = 16, .transfers_max = 16};
+    story_open_with(&story, &SUBJECT, &options);
+    assert_int_equal(story_account_status(&story, ACCOUNT(.id = 1)), CREATED);
+    assert_int_equal(story_account_status(&story, ACCOUNT(.id = 2)), CREATED);
+    for (uint32_t round = 0; round < 1000; round++) {
+        begin_transfers(&story);
+        for (uint32_t i = 0; i < 8; i++) {
+            struct tael_transfer transfer = pay(round * 8 + i + 1, 1, 2, TWO_64 * (i % 2), TF(linked));
+            if (i % 3 == 2) transfer.flags |= TF(pending);
+            story_add_transfer(&story, transfer);
+        }
+        story_add_transfer(&story, pay(0, 1, 2, 1, 0));
+        story_send(&story);
+        assert_int_equal(story.results[0].status, T(linked_event_failed));
+        assert_int_equal(story.results[8].status, T(id_must_not_be_zero));
+    }
+    assert_int_equal(story.subject->usage(story.ledger).transfers, 0);
+    assert_int_equal(story.subject->usage(story.ledger).expiry_next, UINT64_MAX);
+
+    /* Fourteen pending and two burnt ids fill it; their expiry needs no room, though each leaves an event. */
+    begin_transfers(&story);
+    for (uint32_t i = 0; i < 14; i++) story_add_transfer(&story, hold(i + 1, 1, 2, TWO_64, 1));
+    story_add_transfer(&story, pay(15, 9, 2, 1, 0));
+    story_add_transfer(&story, pay(16, 1, 9, 1, 0));
+    story_send(&story);
+    assert_int_equal(story.subject->usage(story.ledger).transfers, 16);
+    story.clock += 10 * SECOND;
+    story_pulse(&story);
+    expect_balances(&story, 1, 0, 0, 0, 0);
+    const struct tael_change_events_filter filter = {.limit = 100};
+    assert_int_equal(story_read(&story, TAEL_OPERATION_get_change_events, &filter), 28);
+    story_close(&story);
+}
+
 /* --- requests --- */
 
 static void test_other_operations_move_only_op_and_timestamp(void **state) {
@@ -913,6 +951,7 @@ int main(void) {
         cmocka_unit_test(test_imported_pending_is_posted_by_an_imported_post),
         cmocka_unit_test(test_balances_grow_beyond_64_bits_and_shrink_again),
         cmocka_unit_test(test_sums_may_reach_128_bits_and_not_beyond),
+        cmocka_unit_test(test_broken_chains_cost_no_room),
         cmocka_unit_test(test_other_operations_move_only_op_and_timestamp),
         cmocka_unit_test(test_sparse_operations_follow_the_same_rules),
         cmocka_unit_test(test_largest_request_is_applied_whole),

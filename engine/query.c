@@ -538,8 +538,7 @@ static bool batch_begin(struct tael_query *query, uint32_t event_count) {
         memcpy(&query->filter.trial, query->events, sizeof query->filter.trial);
         return !trial_balance_filter_valid(&query->filter.trial);
     default:
-        TAEL_ASSERT(!"an operation of kind READ");
-        return true;
+        TAEL_UNREACHABLE("a read of unknown operation");
     }
 }
 

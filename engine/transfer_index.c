@@ -33,5 +33,5 @@ void tael_transfer_index_remove_youngest(struct tael_transfer_index *index, uint
         }
         if (++probe.bucket == index->bucket_count) probe.bucket = 0;
     }
-    TAEL_ASSERT(!"the entry to take back is in the index");
+    TAEL_UNREACHABLE("the entry to take back is not in the index");
 }

@@ -200,7 +200,7 @@ static uint32_t check_still_pending(const struct tael_transfer *pending, enum ta
     case TAEL_PENDING_PENDING:
         break;
     case TAEL_PENDING_NONE:
-        TAEL_ASSERT(!"a transfer with the pending flag has a pending status");
+        TAEL_UNREACHABLE("a pending transfer without a pending status");
     }
     /* The pulse may not have run yet: what counts is the event's sequenced timestamp. */
     const uint64_t expires_at = tael_transfer_expires_at(pending);

@@ -42,6 +42,9 @@ __attribute__((cold, noreturn)) static inline void tael_assert_failed(const char
         if (TAEL_UNLIKELY(!(condition))) tael_assert_failed(#condition, __FILE__, __LINE__, __func__);                 \
     } while (0)
 
+/* A place that is never reached; `why` says what would have to be wrong. */
+#define TAEL_UNREACHABLE(why) tael_assert_failed("never reached: " why, __FILE__, __LINE__, __func__)
+
 /* Costly checks: always compiled, run only where TAEL_CHECK_COSTLY is 1 (the sanitizer builds). */
 #ifndef TAEL_CHECK_COSTLY
 #define TAEL_CHECK_COSTLY 0

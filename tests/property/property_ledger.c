@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <tael/flag.h>
 #include <tael/operation.h>
@@ -71,12 +72,19 @@ static void fail(const struct property *property, const char *what) {
     exit(1);
 }
 
-/* A failed assertion of the engine's names the seed too. */
-static uint64_t seed_now;
+/* A failed assertion of the engine's names the seed too. The words are ready beforehand: a signal handler may only write. */
+static char crash_text[128];
+
+static void crash_prepare(uint64_t seed) {
+    (void)snprintf(crash_text, sizeof crash_text, "FAILED: a crash\n  replay with --seed %" PRIu64 " --runs 1\n", seed);
+}
 
 static void on_crash(int signal_number) {
     (void)signal(signal_number, SIG_DFL);
-    fprintf(stderr, "FAILED: signal %d\n  replay with --seed %" PRIu64 " --runs 1\n", signal_number, seed_now);
+    size_t length = 0;
+    while (crash_text[length] != '\0') length++;
+    ssize_t written = write(STDERR_FILENO, crash_text, length);
+    (void)written;
     (void)raise(signal_number);
 }
 
@@ -317,7 +325,7 @@ static void apply(struct property *property) {
 
 static void run(struct property *property, uint64_t seed, uint32_t events) {
     property->seed = seed;
-    seed_now = seed;
+    crash_prepare(seed);
     property->model = tael_model_new();
     workload_init(&property->workload, seed, events, property->model);
     const struct workload_profile *profile = &property->workload.profile;

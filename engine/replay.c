@@ -72,6 +72,7 @@ static void sessions_follow(struct tael_replay *replay, const struct tael_reques
 void tael_replay_block(struct tael_replay *replay, const struct tael_log_block *header, uint64_t until) {
     TAEL_ASSERT(header->op_first == replay->op + 1);
     const struct tael_block block = block_describe(replay, header, until);
+    tael_panic_context.block_sequence = block.sequence; /* live, the log gives it while the worker is at work */
     tael_worker_apply(replay->worker, &block);
     const struct tael_request *request = tael_block_first_request(&block);
     for (uint32_t i = 0; i < block.request_count; i++) {

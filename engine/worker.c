@@ -117,7 +117,6 @@ static uint32_t apply_request(struct tael_worker *worker, const struct tael_requ
 
 void tael_worker_apply(struct tael_worker *worker, const struct tael_block *block) {
     TAEL_ASSERT(block->request_count <= TAEL_REQUESTS_PER_BLOCK_MAX);
-    tael_panic_context.block_sequence = block->sequence;
     const struct tael_request *request = tael_block_first_request(block);
     uint32_t exception_count = 0;
     for (uint32_t i = 0; i < block->request_count; i++) {
@@ -169,7 +168,8 @@ static uint32_t reads_begin(struct tael_worker *worker, uint32_t *spent) {
         running->job = job;
         worker->running_count++;
         tael_query_begin(running->query, worker->ledger, job->operation, job->body, job->body_size, job->reply_body);
-        *spent += read_step(worker, running) ? read_cost(job) : TAEL_READ_SLICE;
+        const uint32_t cost = read_cost(job); /* the job is the sequencer's again once the step ends it */
+        *spent += read_step(worker, running) ? cost : TAEL_READ_SLICE;
         begun++;
     }
     return begun;

@@ -81,7 +81,7 @@ struct tael_worker_link *tael_worker_link(struct tael_worker *worker);
 uint32_t tael_worker_poll(struct tael_worker *worker);
 
 /* Applies a block's requests, writes its outcomes and exceptions and publishes what came of it. Called by the turn, and by
- * recovery, which has no ring. */
+ * recovery, which has no ring. Does not look at block->sequence: the log may be writing it. */
 void tael_worker_apply(struct tael_worker *worker, const struct tael_block *block);
 
 /* True for an op that an administrator had left out: it changes nothing, and its client's session ends. */

@@ -9,7 +9,7 @@
 #include "engine/sequencer.h"
 #include "engine/sessions.h"
 #include "engine/worker.h"
-#include "fake_ledger.h"
+#include "tests/sequencer/fake_ledger.h"
 
 #define BENCH_MESSAGES 256
 #define BENCH_CLUSTER 7

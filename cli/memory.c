@@ -1,7 +1,9 @@
 #include "cli/memory.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <tael/assert.h>
 
@@ -22,6 +24,8 @@ void tael_memory_unmap(struct tael_arena *arena) {
     *arena = (struct tael_arena){0};
 }
 
+size_t tael_memory_of_machine(void) { return (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE); }
+
 void tael_budget_add(struct tael_budget *budget, const char *name, size_t size_bytes, const char *option) {
     TAEL_ASSERT(budget->count < TAEL_BUDGET_LINES_MAX);
     budget->lines[budget->count++] =
@@ -32,6 +36,14 @@ size_t tael_budget_total(const struct tael_budget *budget) {
     size_t total = 0;
     for (uint32_t i = 0; i < budget->count; i++) total += budget->lines[i].size_bytes;
     return total;
+}
+
+size_t tael_budget_needed(const struct tael_budget *budget) {
+    size_t needed = 0;
+    for (uint32_t i = 0; i < budget->count; i++) {
+        if (strstr(budget->lines[i].name, "(reserve)") == NULL) needed += budget->lines[i].size_bytes;
+    }
+    return needed;
 }
 
 void tael_budget_print(const struct tael_budget *budget, FILE *out) {

@@ -15,6 +15,9 @@
 int tael_memory_map(struct tael_arena *arena, size_t size);
 void tael_memory_unmap(struct tael_arena *arena);
 
+/* Bytes that the machine has, all processes together. */
+size_t tael_memory_of_machine(void);
+
 /* Where the memory goes, line by line. */
 struct tael_budget_line {
     const char *name;
@@ -31,6 +34,8 @@ struct tael_budget {
 
 void tael_budget_add(struct tael_budget *budget, const char *name, size_t size_bytes, const char *option);
 size_t tael_budget_total(const struct tael_budget *budget);
+/* Without what is set aside for cases that hardly occur: lines whose names end in "(reserve)". */
+size_t tael_budget_needed(const struct tael_budget *budget);
 void tael_budget_print(const struct tael_budget *budget, FILE *out);
 
 #endif

@@ -152,6 +152,30 @@ static void tell_limit(const char *option, uint64_t asked, uint64_t before, uint
     }
 }
 
+/* Takes the memory for the ledger as it is about to be, before its superblock says so: limits never fall again. */
+static int memory_accept(void *context, const struct tael_superblock *superblock, struct tael_report *report) {
+    struct tael_server *server = context;
+    struct tael_budget budget = {0};
+    server->superblock = *superblock;
+    budget_fill(server, &budget);
+    printf("memory, at most:\n");
+    tael_budget_print(&budget, stdout);
+    const int error = tael_memory_map(&server->arena, tael_budget_total(&budget) + TAEL_SECTOR_SIZE);
+    if (error != 0) {
+        tael_report_set(report, "no memory for a ledger of this size: %s; nothing was changed", strerror(-error));
+        return error;
+    }
+    const size_t needed = tael_budget_needed(&budget);
+    const size_t machine = tael_memory_of_machine();
+    if (needed > machine) {
+        say("a full ledger of this size needs %.1f GiB of memory, and this machine has %.1f GiB: it will be killed "
+            "before it "
+            "is full",
+            (double)needed / (1 << 30), (double)machine / (1 << 30));
+    }
+    return 0;
+}
+
 static int directory_open(struct tael_server *server) {
     const struct tael_server_options *options = server->options;
     struct tael_report report = {0};
@@ -165,7 +189,9 @@ static int directory_open(struct tael_server *server) {
     error = tael_superblock_read(server->disk, &before, NULL, &report);
     const struct tael_data_directory_options directory = {.limits = {.accounts_max = options->accounts_max,
                                                                      .transfers_max = options->transfers_max,
-                                                                     .sessions_max = options->sessions_max}};
+                                                                     .sessions_max = options->sessions_max},
+                                                          .accept = memory_accept,
+                                                          .context = server};
     if (error == 0) error = tael_data_directory_open(server->disk, &directory, &server->superblock, &report);
     if (error != 0) {
         tael_error(&tael_command_start, "%s: %s", options->path, report.text);
@@ -177,16 +203,6 @@ static int directory_open(struct tael_server *server) {
     tell_limit("transfers-max", options->transfers_max, before.limits.transfers_max, now->transfers_max);
     tell_limit("sessions-max", options->sessions_max, before.limits.sessions_max, now->sessions_max);
     return 0;
-}
-
-static int memory_open(struct tael_server *server) {
-    struct tael_budget budget = {0};
-    budget_fill(server, &budget);
-    printf("memory, at most:\n");
-    tael_budget_print(&budget, stdout);
-    const int error = tael_memory_map(&server->arena, tael_budget_total(&budget) + TAEL_SECTOR_SIZE);
-    if (error != 0) tael_error(&tael_command_start, "no memory for a ledger of this size: %s", strerror(-error));
-    return error;
 }
 
 static int recover(struct tael_server *server) {
@@ -505,8 +521,7 @@ static int serve(struct tael_server *server) {
 
 /* The parts, one on the other. What a failed start leaves is given back by the end of the process. */
 static int open_all(struct tael_server *server) {
-    int error = memory_open(server);
-    if (error == 0) error = recover(server);
+    int error = recover(server);
     if (error == 0) error = clock_open(server);
     if (error == 0) error = core_open(server);
     if (error != 0) return error;

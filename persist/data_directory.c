@@ -267,6 +267,8 @@ static int superblock_raise(struct tael_disk *disk, const struct tael_data_direc
         tael_report_set(report, "there is room for %u skipped ops, and all are taken", TAEL_SKIPPED_OPS_MAX);
         return error;
     }
+    if (options->accept != NULL) error = options->accept(options->context, superblock, report);
+    if (error != 0) return error;
     tael_superblock_seal(superblock);
     error = superblock_write(disk, superblock);
     /* A format that was killed at its very end may have left names that are not durable. */

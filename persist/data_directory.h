@@ -38,6 +38,11 @@ struct tael_data_directory_options {
     /* Limits to raise; 0 leaves one as it is, and so does a value below the present one. segment_size is ignored. */
     struct tael_superblock_limits limits;
     uint64_t skip_op; /* to add to the ops that replay leaves out; 0 none */
+    /* Not with read_only; may be NULL. Looks at the superblock as it is about to be written. Anything but 0 leaves the disk as it
+     * was and is returned; say why in the report. What was raised never falls again, so what cannot be served must not
+     * be raised. */
+    int (*accept)(void *context, const struct tael_superblock *superblock, struct tael_report *report);
+    void *context;
 };
 
 /* Locks the directory, reads the superblock, raises its incarnation and limits and writes it durably.

@@ -126,6 +126,29 @@ static void test_limits_only_rise(void **state) {
     assert_true(superblock.limits.segment_size == 64u << 10);
 }
 
+static int accept_no_more_than(void *context, const struct tael_superblock *next, struct tael_report *why) {
+    if (next->limits.accounts_max <= *(const uint64_t *)context) return 0;
+    tael_report_set(why, "too many");
+    return -ENOMEM;
+}
+
+static void test_a_limit_that_is_not_accepted_is_not_raised(void **state) {
+    (void)state;
+    assert_int_equal(format(), 0);
+    disk_sim_crash(sim, DISK_SIM_CRASH_PROCESS);
+    const uint64_t before = disk_sim_checksum(sim);
+    uint64_t accounts_max = 1000;
+    struct tael_data_directory_options options = {
+        .limits = {.accounts_max = 1001}, .accept = accept_no_more_than, .context = &accounts_max};
+    assert_int_equal(open_with(&options), -ENOMEM);
+    assert_string_equal(report.text, "too many");
+    assert_true(disk_sim_checksum(sim) == before);
+    disk_sim_crash(sim, DISK_SIM_CRASH_PROCESS);
+    options.limits.accounts_max = 1000;
+    assert_int_equal(open_with(&options), 0);
+    assert_true(superblock.limits.accounts_max == 1000);
+}
+
 static void test_ops_to_skip_are_kept_and_bounded(void **state) {
     (void)state;
     assert_int_equal(format(), 0);
@@ -196,6 +219,7 @@ int main(void) {
         TEST(test_each_opening_raises_the_incarnation_durably),
         TEST(test_a_tool_raises_nothing),
         TEST(test_limits_only_rise),
+        TEST(test_a_limit_that_is_not_accepted_is_not_raised),
         TEST(test_ops_to_skip_are_kept_and_bounded),
         TEST(test_one_copy_of_the_superblock_is_enough),
         TEST(test_a_format_prepares_segments),

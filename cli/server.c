@@ -291,7 +291,7 @@ static void print_listening(const struct tael_server *server) {
     *colon = '\0';
     const struct tael_replay *replay = &server->core.state.replay;
     char text[512];
-    if (replay->skipped > 0) say("%" PRIu64 " ops were left out, as told by skip-op", replay->skipped);
+    if (replay->skipped > 0) say("ops left out, as told by skip-op: %" PRIu64, replay->skipped);
     printf("op %" PRIu64 ": %s\n", replay->op, tael_recovery_describe(&server->core.recovery, text, sizeof text));
     printf("listening on %s:%u\n", host, (unsigned)tael_tcp_port(server->tcp));
     fflush(stdout);

@@ -445,8 +445,8 @@ static bool make_room_for_session(struct tael_sequencer *sequencer) {
     return victim != TAEL_SESSION_NONE && evict(sequencer, victim);
 }
 
-/* Makes room for a reply of that many chunks to `self`. What others have reserved comes back when it is applied, so nobody
- * is evicted while waiting helps. False: later. */
+/* Makes room for a reply of that many chunks to `self`. What others have reserved comes back when it is applied, so
+ * nobody is evicted while waiting helps. False: later. */
 static bool make_room_for_reply(struct tael_sequencer *sequencer, uint32_t self, uint32_t chunks_needed) {
     for (;;) {
         const struct tael_session *session = tael_sessions_at(sequencer->sessions, self);

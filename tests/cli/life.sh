@@ -1,0 +1,100 @@
+#!/bin/sh
+# The life of a ledger from the command line: format, start, a second start, demo, stop, verify, skip-op, limits raised,
+# a port that is taken, the counters, and that an idle server sleeps.
+# usage: life.sh PATH-OF-TAEL
+tael=$1
+work=$(mktemp -d)
+dir=$work/ledger
+server=
+trap '[ -n "$server" ] && kill -9 "$server" 2>/dev/null; rm -rf "$work"' EXIT
+
+fail() {
+    echo "life.sh: $*" >&2
+    echo "--- the server's output:" >&2
+    cat "$work"/server.* >&2
+    exit 1
+}
+
+# start OPTIONS...: in the background, on a port of the kernel's choice; sets `server` and `address`.
+start() {
+    "$tael" start --listen 127.0.0.1:0 "$@" "$dir" >"$work/server.out" 2>"$work/server.err" &
+    server=$!
+    for _ in $(seq 200); do
+        address=$(sed -n 's/^listening on //p' "$work/server.out")
+        [ -n "$address" ] && return
+        kill -0 "$server" 2>/dev/null || fail "the server did not start"
+        sleep 0.05
+    done
+    fail "the server does not listen"
+}
+
+# stop SIGNAL: and its exit status must be 0.
+stop() {
+    kill "-$1" "$server"
+    wait "$server" || fail "exit status $? after SIG$1"
+    server=
+}
+
+# json KEY: of the last verify.
+verify() { "$tael" verify --json "$@" "$dir" >"$work/verify" || fail "verify failed: $(cat "$work/verify")"; }
+json() { sed -n "s/.*\"$1\": \"\{0,1\}\([^,\"}]*\).*/\1/p" "$work/verify"; }
+
+"$tael" format --accounts-max 20000 --transfers-max 400000 --segment-size 16M "$dir" >/dev/null || fail "format"
+"$tael" format "$dir" 2>"$work/err" && fail "a second format"
+grep -q "there is a ledger" "$work/err" || fail "the second format says: $(cat "$work/err")"
+[ "$(stat -c %a "$dir")" = 700 ] || fail "the directory's mode"
+[ -z "$(find "$dir" -type f ! -perm 600)" ] || fail "a file's mode"
+verify
+[ "$(json op)" = 0 ] || fail "an empty ledger's op"
+
+start
+"$tael" start --listen 127.0.0.1:0 "$dir" >/dev/null 2>"$work/err" && fail "two servers on one ledger"
+grep -q "process $server" "$work/err" || fail "the second start does not name the first: $(cat "$work/err")"
+"$tael" verify "$dir" >/dev/null 2>&1 && fail "verify under a running server"
+"$tael" format "$work/other" >/dev/null
+"$tael" start --listen "$address" "$work/other" >/dev/null 2>"$work/err" && fail "two servers on one port"
+grep -q "cannot listen on $address" "$work/err" || fail "the taken port: $(cat "$work/err")"
+"$tael" demo --to "$address" >"$work/demo" || fail "demo: $(cat "$work/demo")"
+kill -USR1 "$server"
+before=$(cut -d ' ' -f 14,15 "/proc/$server/stat")
+sleep 2
+after=$(cut -d ' ' -f 14,15 "/proc/$server/stat")
+[ $((${after% *} + ${after#* } - ${before% *} - ${before#* })) -le 4 ] || fail "idle, it spins: $before, then $after"
+grep -q "replies to logged requests" "$work/server.err" || fail "no counters"
+stop TERM
+grep -q "stopped at op" "$work/server.err" || fail "no word of its end"
+
+verify
+[ "$(json balanced)" = true ] || fail "not balanced"
+op=$(json op)
+digest=$(json digest)
+transfers=$(json transfers)
+[ "$op" -gt 30 ] || fail "op $op"
+verify --until $((op - 1))
+[ "$(json op)" = $((op - 1)) ] || fail "--until"
+
+start --accounts-max 16 --transfers-max 500000
+grep -q "^op $op: replayed $op ops .* nothing cut" "$work/server.out" || fail "the start line"
+grep -q "transfers-max is raised from 400000 to 500000" "$work/server.err" || fail "a limit raised"
+stop INT
+start --accounts-max 1000
+grep -q "limits only rise" "$work/server.err" || fail "a limit that would fall"
+kill -9 "$server"
+wait "$server" 2>/dev/null
+server=
+verify
+[ "$(json digest)" = "$digest" ] || fail "the digest changed without a request"
+
+"$tael" skip-op --op $((op + 1)) "$dir" 2>"$work/err" && fail "an op that is not there is skipped"
+grep -q "there is no op $((op + 1))" "$work/err" || fail "skip-op: $(cat "$work/err")"
+"$tael" skip-op "$dir" 2>/dev/null
+[ $? = 2 ] || fail "skip-op without --op"
+"$tael" skip-op --op "$op" "$dir" >/dev/null || fail "skip-op"
+verify
+[ "$(json op)" = "$op" ] || fail "the op after skip-op"
+[ "$(json transfers)" = $((transfers - 1)) ] || fail "the transfers after skip-op: $(json transfers) of $transfers"
+start
+grep -q "ops left out.*: 1" "$work/server.err" || fail "no word of the op that is left out"
+"$tael" trial-balance --to "$address" >/dev/null || fail "trial balance"
+stop TERM
+echo "all held, $op ops"

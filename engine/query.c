@@ -100,9 +100,10 @@ struct tael_query {
     uint32_t account_slot; /* account filters */
     bool listed; /* account filters: the cursor is set */
     struct tael_list_cursor cursor;
-    uint64_t number_next; /* query_accounts: next to look at; and, reversed, up to where younger ones were looked at */
-    uint64_t number_seen;
-    uint32_t numbers[TAEL_EVENTS_MAX]; /* query_accounts: the matches */
+    uint64_t number_next; /* query_accounts: next to look at */
+    uint64_t number_bound; /* query_accounts: younger accounts are looked at when all sub-batches are done */
+    uint32_t number_count;
+    uint32_t numbers[TAEL_EVENTS_MAX]; /* query_accounts: the matches of all sub-batches, one behind the other */
 
     uint16_t counts[TAEL_BATCHES_MAX];
 };
@@ -307,9 +308,9 @@ static bool query_transfers_step(struct tael_query *query, uint32_t *budget) {
 
 /* ---- query_accounts ---- */
 
-/* The fields that it filters by never change, so matches are collected in slices; then the accounts are read at one point,
- * which is the read's place in the order. Accounts created meanwhile belong to it: forward, the scan runs into them;
- * reversed, they are looked at last and go to the front. */
+/* The fields that it filters by never change, so matches are collected in slices, sub-batch by sub-batch, among the accounts
+ * that there were when the read began. Then those that were created meanwhile are looked at, and at that point, which is
+ * the read's place in the order, the matches of all sub-batches are read. */
 
 static bool account_matches(const struct tael_query *query, uint64_t number) {
     const struct tael_query_filter *filter = &query->filter.query;
@@ -322,52 +323,58 @@ static bool account_matches(const struct tael_query *query, uint64_t number) {
 
 static void query_accounts_begin(struct tael_query *query) {
     const struct tael_account_table *accounts = &query->ledger->accounts;
-    query->result_count = 0;
-    query->number_seen = accounts->count;
-    query->number_next =
-        query->reversed ? accounts->count : tael_account_table_number_from(accounts, query->filter.query.timestamp_min);
+    query->number_next = query->reversed ? query->number_bound
+                                         : tael_account_table_number_from(accounts, query->filter.query.timestamp_min);
 }
 
-/* True when the scan has come to its end as things stand now. */
-static bool collect_forward(struct tael_query *query, uint32_t *budget) {
+/* Collects the sub-batch's matches. True when it is done. */
+static bool query_accounts_step(struct tael_query *query, uint32_t *budget) {
     for (; *budget > 0; --*budget) {
-        if (query->result_count == query->limit || query->number_next > query->ledger->accounts.count) return true;
-        const uint64_t number = query->number_next++;
-        if (account_matches(query, number)) query->numbers[query->result_count++] = (uint32_t)number;
+        const bool at_end = query->reversed ? query->number_next == 0 : query->number_next > query->number_bound;
+        if (query->result_count == query->limit || at_end) return true;
+        const uint64_t number = query->reversed ? query->number_next-- : query->number_next++;
+        if (!account_matches(query, number)) continue;
+        TAEL_ASSERT(query->number_count < TAEL_EVENTS_MAX);
+        query->numbers[query->number_count++] = (uint32_t)number;
+        query->result_count++;
     }
     return false;
 }
 
-/* Puts a match that is younger than all others in front; the oldest falls off a full result. */
-static void put_in_front(struct tael_query *query, uint64_t number) {
-    if (query->result_count < query->limit) query->result_count++;
-    memmove(query->numbers + 1, query->numbers, (query->result_count - 1) * sizeof *query->numbers);
-    query->numbers[0] = (uint32_t)number;
+/* Adds a match that is younger than all others of its sub-batch, whose matches begin at `first`. At the end, as long as the
+ * limit allows; reversed, in front, and the oldest falls off a full result. */
+static void add_youngest(struct tael_query *query, uint32_t batch, uint32_t first, uint64_t number) {
+    const bool full = query->counts[batch] == query->limit;
+    if (full && !query->reversed) return;
+    const uint32_t place = query->reversed ? first : first + query->counts[batch];
+    const uint32_t end = full ? first + query->limit - 1 : query->number_count;
+    TAEL_ASSERT(end < TAEL_EVENTS_MAX);
+    memmove(&query->numbers[place + 1], &query->numbers[place], (end - place) * sizeof *query->numbers);
+    query->numbers[place] = (uint32_t)number;
+    if (full) return;
+    query->counts[batch]++;
+    query->number_count++;
 }
 
-static bool collect_reversed(struct tael_query *query, uint32_t *budget) {
-    while (query->result_count < query->limit && query->number_next > 0) {
-        if (*budget == 0) return false;
-        --*budget;
-        const uint64_t number = query->number_next--;
-        if (account_matches(query, number)) query->numbers[query->result_count++] = (uint32_t)number;
+/* Looks at an account that was created while the read was under way, for every sub-batch. */
+static void look_at_younger(struct tael_query *query, uint64_t number) {
+    uint32_t first = 0;
+    for (uint32_t batch = 0; batch < query->batches.batch_count; batch++) {
+        query->events = query->batches.payload + (size_t)batch * query->info.event_size;
+        if (query_filter_begin(query) && account_matches(query, number)) add_youngest(query, batch, first, number);
+        first += query->counts[batch];
     }
-    while (query->number_seen < query->ledger->accounts.count) {
-        if (*budget == 0) return false;
-        --*budget;
-        const uint64_t number = ++query->number_seen;
-        if (account_matches(query, number)) put_in_front(query, number);
-    }
-    return true;
 }
 
-/* True when the sub-batch is done. */
-static bool query_accounts_step(struct tael_query *query, uint32_t *budget) {
-    if (!(query->reversed ? collect_reversed : collect_forward)(query, budget)) return false;
+/* Reads the matches of all sub-batches. False where more accounts must be looked at first. */
+static bool query_accounts_end(struct tael_query *query, uint32_t budget) {
     const struct tael_account_table *accounts = &query->ledger->accounts;
-    const uint32_t count = query->result_count;
-    query->result_count = 0;
-    for (uint32_t i = 0; i < count; i++) {
+    while (query->number_bound < accounts->count) {
+        if (budget == 0) return false;
+        budget -= budget < query->batches.batch_count ? budget : query->batches.batch_count;
+        look_at_younger(query, ++query->number_bound);
+    }
+    for (uint32_t i = 0; i < query->number_count; i++) {
         const struct tael_account_cold *cold = &accounts->cold[query->numbers[i]];
         tael_account_table_record(accounts, &accounts->lines[cold->slot], next_result(query));
     }
@@ -572,6 +579,8 @@ void tael_query_begin(struct tael_query *query, struct tael_ledger *ledger, uint
     query->op = ledger->op;
     query->timestamp = ledger->timestamp;
     query->journal_count = ledger->journal.count;
+    query->number_bound = ledger->accounts.count;
+    query->number_count = 0;
     if (query->info.multi_batch) {
         const enum tael_multi_batch_error error =
             tael_multi_batch_decode(body, body_size, query->info.event_size, &query->batches);
@@ -614,6 +623,7 @@ bool tael_query_step(struct tael_query *query, uint32_t budget) {
         budget -= budget < events + query->result_count ? budget : events + query->result_count;
         if (budget == 0 && query->batch < query->batches.batch_count && query->info.filters) return false;
     }
+    if (query->operation == TAEL_OPERATION_query_accounts && !query_accounts_end(query, budget)) return false;
     finish(query);
     return true;
 }

@@ -1,8 +1,7 @@
 /* Reads: lookups, account histories, queries, change events, the trial balance.
  *
  * A read is begun at the ledger's current op, advanced in bounded slices between which requests may be applied, and shows
- * the ledger as of one op: the one reported in `op`. Lookups end in the first slice. It leaves no trace. Where a request
- * holds several query_accounts, each is read at a point of its own, the last one at `op`.
+ * the ledger as of one op: the one reported in `op`. Lookups end in the first slice. It leaves no trace.
  * Owned by the ledger's worker thread. The body was checked whole before (tael_query_body_check). */
 #ifndef TAEL_ENGINE_QUERY_H
 #define TAEL_ENGINE_QUERY_H

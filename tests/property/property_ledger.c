@@ -207,11 +207,7 @@ static void flight_end(struct property *property, struct flight *flight) {
     if (!found) fail(property, "a read reports an op at which it did not run");
 }
 
-/* Several query_accounts in one request are each read at a point of their own: such a read is not interrupted. */
-static bool must_finish(const struct flight *flight) {
-    if (flight->expected_count == FLIGHT_OPS_MAX - 1) return true;
-    return flight->operation == TAEL_OPERATION_query_accounts && flight->body_size > 128;
-}
+static bool must_finish(const struct flight *flight) { return flight->expected_count == FLIGHT_OPS_MAX - 1; }
 
 /* The ledger does one trial balance at a time; others wait for it, so it must go on for them to end. */
 static void step_other_trial_balances(struct property *property, const struct flight *waiting) {

@@ -17,6 +17,7 @@ struct tael_worker {
     struct running *running; /* queries_max of them */
     uint32_t running_count;
     uint32_t running_turn; /* whose slice is next */
+    bool slice_owed; /* new reads had the last slice, though others ran already */
     uint64_t account_events;
     uint64_t transfer_events;
 };
@@ -157,7 +158,6 @@ static struct running *read_place(struct tael_worker *worker) {
 /* About how many records a read touches in its first slice; lookups end in it, however many ids they have. */
 static uint32_t read_cost(const struct tael_read_job *job) { return 64 + job->body_size / (uint32_t)sizeof(tael_u128); }
 
-/* New reads get their first slice before those that run get another, so short ones don't wait for long ones. */
 static uint32_t reads_begin(struct tael_worker *worker, uint32_t *spent) {
     uint32_t begun = 0;
     while (*spent < TAEL_READ_SLICE) {
@@ -186,6 +186,16 @@ static uint32_t reads_advance(struct tael_worker *worker) {
     return 1;
 }
 
+/* New reads get their first slice before those that run get another, so short ones don't wait for long ones; but not twice in a
+ * row, so that long ones end, however many short ones there are. */
+static uint32_t reads_turn(struct tael_worker *worker) {
+    const uint32_t running = worker->running_count;
+    uint32_t spent = 0;
+    const uint32_t begun = worker->slice_owed && running > 0 ? 0 : reads_begin(worker, &spent);
+    worker->slice_owed = spent >= TAEL_READ_SLICE && running > 0;
+    return spent >= TAEL_READ_SLICE ? begun : begun + reads_advance(worker);
+}
+
 uint32_t tael_worker_poll(struct tael_worker *worker) {
     uint32_t work = 0;
     const struct tael_block *block = tael_ring_pop(&worker->link.blocks);
@@ -193,9 +203,7 @@ uint32_t tael_worker_poll(struct tael_worker *worker) {
         tael_worker_apply(worker, block);
         work++;
     }
-    uint32_t spent = 0;
-    work += reads_begin(worker, &spent);
-    if (spent < TAEL_READ_SLICE) work += reads_advance(worker);
+    work += reads_turn(worker);
     if (work == 0) work += tael_ledger_index_behind(worker->ledger, TAEL_INDEX_SLICE);
     return work;
 }

@@ -21,7 +21,7 @@
 #define SESSIONS_MIN 4 /* in half of the lives fewer than clients, so that some are evicted */
 #define SESSIONS_MAX 8
 #define ACCOUNTS 40
-#define EVENTS_MAX 30
+#define EVENTS_MAX 90
 #define FRAME_MAX (TAEL_FRAME_HEADER_SIZE + (EVENTS_MAX + 1) * TAEL_RECORD_SIZE)
 #define MESSAGES 64
 #define REPLIES_SMALL 8
@@ -68,6 +68,7 @@ struct run {
     struct client clients[CLIENTS];
     uint64_t now_ns;
     uint64_t op_shown; /* the highest op in any reply */
+    bool disk_is_small;
     uint64_t id_last; /* of clients, transfers and checksums */
 };
 
@@ -95,7 +96,7 @@ static struct tael_core_options core_options(struct run *run) {
             {
                 .in_flight_max = 1 + (uint32_t)below(run, 6),
                 .block_size_max = SEGMENT_SIZE / 2,
-                .segments_ahead = 2,
+                .segments_ahead = 1 + (uint32_t)below(run, 2),
                 .faults = run->options->log_faults,
             },
         .replies_small = REPLIES_SMALL,
@@ -112,7 +113,7 @@ static int format(struct run *run) {
         .hash_key = run->options->seed,
         .format_time_ns = TIME_BASE_NS,
         .limits = {.accounts_max = 64,
-                   .transfers_max = 20000,
+                   .transfers_max = 400000,
                    .sessions_max = chance(run, 2) ? SESSIONS_MIN : SESSIONS_MAX,
                    .segment_size = SEGMENT_SIZE},
         .segments = 1,
@@ -170,6 +171,7 @@ static void crash(struct run *run) {
     const enum disk_sim_crash kind = chance(run, 2) ? DISK_SIM_CRASH_POWER : DISK_SIM_CRASH_PROCESS;
     run->result->starts_after_power_cut += kind == DISK_SIM_CRASH_POWER;
     run->result->pulses += tael_sequencer_counters(run->core.sequencer)->pulses;
+    run->result->refused += tael_sequencer_counters(run->core.sequencer)->dropped_room_log;
     disk_sim_crash(run->sim, kind);
     tael_memory_unmap(&run->arena);
 }
@@ -233,7 +235,7 @@ static void client_create_transfers(struct run *run, struct client *client) {
     uint16_t counts[3];
     const uint32_t batch_count = 1 + (uint32_t)below(run, 3);
     uint32_t event_count = 0;
-    for (uint32_t i = 0; i < batch_count; i++) event_count += counts[i] = (uint16_t)below(run, 10);
+    for (uint32_t i = 0; i < batch_count; i++) event_count += counts[i] = (uint16_t)below(run, 30);
     memset(transfers, 0, event_count * sizeof *transfers);
     for (uint32_t i = 0; i < event_count; i++) {
         transfers[i] = (struct tael_transfer){
@@ -403,6 +405,14 @@ static bool net_deliver(struct run *run) {
     return true;
 }
 
+/* --- a full disk --- */
+
+/* Room for two more segments or so, or ample room again. */
+static void disk_act(struct run *run) {
+    run->disk_is_small = !run->disk_is_small;
+    disk_sim_set_capacity(run->sim, run->disk_is_small ? (2 + below(run, 5)) * SEGMENT_SIZE : CAPACITY);
+}
+
 /* --- turns --- */
 
 static uint64_t wall(const struct run *run) { return TIME_BASE_NS + run->now_ns; }
@@ -446,6 +456,7 @@ static bool step(struct run *run) {
         break;
     }
     if (failed(run)) return false;
+    if (chance(run, 6000)) disk_act(run);
     if (!chance(run, 1500)) return true;
     crash(run);
     return start(run);
@@ -453,6 +464,7 @@ static bool step(struct run *run) {
 
 /* Everybody gets an answer in the end: all faults have ceased. */
 static bool settle(struct run *run) {
+    disk_sim_set_capacity(run->sim, CAPACITY);
     for (uint32_t round = 0; round < ROUNDS_MAX; round++) {
         uint32_t waiting = 0;
         for (uint32_t i = 0; i < CLIENTS; i++) {

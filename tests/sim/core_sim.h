@@ -31,6 +31,7 @@ struct core_sim_result {
     uint64_t repeated; /* replies that came again, and were compared */
     uint64_t evictions;
     uint64_t pulses;
+    uint64_t refused; /* requests, the disk being full */
 };
 
 void core_sim_run(const struct core_sim_options *options, struct core_sim_result *result);

@@ -702,6 +702,9 @@ static enum verdict admit_new(struct tael_sequencer *sequencer, uint32_t link, s
     case TAEL_OPERATION_CREATE:
         return admit_create(sequencer, link, message, index);
     case TAEL_OPERATION_READ:
+        /* Who was not answered yet cannot know that there is more to ask: not what an honest client does, and it would read the
+         * ledger as of before its own request, on an empty ledger as of no op at all. */
+        if (session->op > sequencer->op_answered) return drop(&sequencer->counters.dropped_in_progress);
         /* One in flight per session: a client that sends the next has dropped the last. */
         if (sequencer->flights[index].read != NULL) return drop(&sequencer->counters.dropped_in_progress);
         return admit_read(sequencer, link, message, index);

@@ -914,6 +914,19 @@ static void test_read_shows_and_tells_the_last_op_and_consumes_none(void **state
     assert_int_equal(bench_lent(&bench), 0);
 }
 
+static void test_read_of_a_session_that_was_not_told_yet_is_dropped(void **state) {
+    (void)state;
+    bench.log_stalled = true;
+    bench.input.log_ready = false;
+    struct client client = {.id = 5, .session = 1, .request = 1}; /* guesses what the register will be answered */
+    send_register(&client, 0);
+    send_read(&client, 1, 100, 0);
+    bench_run(&bench);
+    assert_int_equal(counters()->reads, 0);
+    assert_int_equal(counters()->dropped_in_progress, 1);
+    expect_silence();
+}
+
 static void test_read_is_not_released_before_what_it_shows_is_durable(void **state) {
     (void)state;
     struct client writer = client_open(5);
@@ -1244,6 +1257,7 @@ int main(void) {
         TEST(test_pulse_is_inserted_when_the_next_expiry_is_due),
         TEST(test_pulse_waits_for_log_room),
         TEST(test_read_shows_and_tells_the_last_op_and_consumes_none),
+        TEST(test_read_of_a_session_that_was_not_told_yet_is_dropped),
         TEST(test_read_is_not_released_before_what_it_shows_is_durable),
         TEST(test_read_repeated_in_progress_is_dropped_and_moves_its_reply),
         TEST(test_read_repeated_later_runs_again),

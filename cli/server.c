@@ -10,6 +10,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <tael/bits.h>
 #include <tael/completion.h>
 #include <tael/link.h>
 
@@ -100,12 +101,6 @@ static struct tael_tcp_options tcp_options(const struct tael_server *server) {
     return options;
 }
 
-static uint32_t ring_capacity(uint32_t entries) {
-    uint32_t capacity = 1;
-    while (capacity < entries) capacity *= 2;
-    return capacity;
-}
-
 static uint32_t replies_max(const struct tael_server *server) { return REPLIES_SMALL + server->options->replies_large; }
 
 static void budget_fill(const struct tael_server *server, struct tael_budget *budget) {
@@ -113,8 +108,8 @@ static void budget_fill(const struct tael_server *server, struct tael_budget *bu
     const struct tael_tcp_options tcp = tcp_options(server);
     tael_core_budget(&core, budget);
     tael_budget_add(budget, "network",
-                    tael_tcp_size_bytes(&tcp) + 2 * tael_ring_size_bytes(ring_capacity(tcp.messages_max)) +
-                        2 * tael_ring_size_bytes(ring_capacity(replies_max(server))),
+                    tael_tcp_size_bytes(&tcp) + 2 * tael_ring_size_bytes(tael_power_of_two(tcp.messages_max)) +
+                        2 * tael_ring_size_bytes(tael_power_of_two(replies_max(server))),
                     "--connections-max, --buffers-large");
 }
 
@@ -254,10 +249,10 @@ static int clock_open(struct tael_server *server) {
 }
 
 static void link_open(struct tael_server *server, const struct tael_tcp_options *tcp) {
-    tael_ring_init(&server->link.requests, &server->arena, ring_capacity(tcp->messages_max));
-    tael_ring_init(&server->link.released, &server->arena, ring_capacity(tcp->messages_max));
-    tael_ring_init(&server->link.replies, &server->arena, ring_capacity(replies_max(server)));
-    tael_ring_init(&server->link.sent, &server->arena, ring_capacity(replies_max(server)));
+    tael_ring_init(&server->link.requests, &server->arena, tael_power_of_two(tcp->messages_max));
+    tael_ring_init(&server->link.released, &server->arena, tael_power_of_two(tcp->messages_max));
+    tael_ring_init(&server->link.replies, &server->arena, tael_power_of_two(replies_max(server)));
+    tael_ring_init(&server->link.sent, &server->arena, tael_power_of_two(replies_max(server)));
 }
 
 static int core_open(struct tael_server *server) {

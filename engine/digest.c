@@ -13,8 +13,7 @@ enum digest_kind {
 };
 
 static tael_u128 element(enum digest_kind kind, const void *record, size_t size) {
-    const XXH128_hash_t hash = XXH3_128bits_withSeed(record, size, (XXH64_hash_t)kind);
-    return tael_u128_make(hash.high64, hash.low64);
+    return tael_hash_u128(XXH3_128bits_withSeed(record, size, (XXH64_hash_t)kind));
 }
 
 static tael_u128 digest_accounts(const struct tael_ledger *ledger) {

@@ -25,6 +25,8 @@ static inline uint64_t tael_hash_id(const struct tael_hash *hash, tael_u128 id) 
     return XXH3_64bits_withSeed(&keyed, sizeof keyed, tael_u128_low(hash->key)) & hash->mask;
 }
 
+static inline tael_u128 tael_hash_u128(XXH128_hash_t hash) { return tael_u128_make(hash.high64, hash.low64); }
+
 /* Where a hash falls among `count` places: its upper bits decide, so a range of hashes is a range of places. */
 static inline uint64_t tael_hash_place(uint64_t hash, uint64_t count) {
     return tael_u128_high((tael_u128)hash * count);

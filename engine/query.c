@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include <tael/bits.h>
 #include <tael/flag.h>
 #include <tael/operation.h>
 
@@ -121,12 +122,6 @@ static void *next_result(struct tael_query *query) {
     return result;
 }
 
-static bool all_zero(const uint8_t *bytes, size_t size) {
-    uint8_t any = 0;
-    for (size_t i = 0; i < size; i++) any |= bytes[i];
-    return any == 0;
-}
-
 static bool timestamps_valid(uint64_t timestamp_min, uint64_t timestamp_max) {
     if (timestamp_min > TAEL_TIMESTAMP_MAX || timestamp_max > TAEL_TIMESTAMP_MAX) return false;
     return timestamp_max == 0 || timestamp_min <= timestamp_max;
@@ -187,7 +182,7 @@ static bool account_filter_valid(const struct tael_account_filter *filter) {
     if (!timestamps_valid(filter->timestamp_min, filter->timestamp_max)) return false;
     if (filter->limit == 0 || (filter->flags & sides) == 0) return false;
     if ((filter->flags & ~(uint32_t)TAEL_ACCOUNT_FILTER_FLAGS_DEFINED) != 0) return false;
-    return all_zero(filter->reserved, sizeof filter->reserved);
+    return tael_bytes_are_zero(filter->reserved, sizeof filter->reserved);
 }
 
 /* False: the result is empty. */
@@ -277,7 +272,7 @@ static bool query_filter_begin(struct tael_query *query) {
     memcpy(filter, query->events, sizeof *filter);
     if (!timestamps_valid(filter->timestamp_min, filter->timestamp_max)) return false;
     if (filter->limit == 0 || (filter->flags & ~(uint32_t)TAEL_QUERY_FILTER_FLAGS_DEFINED) != 0) return false;
-    if (!all_zero(filter->reserved, sizeof filter->reserved)) return false;
+    if (!tael_bytes_are_zero(filter->reserved, sizeof filter->reserved)) return false;
     query->limit = capped(filter->limit, TAEL_EVENTS_MAX);
     query->reversed = (filter->flags & TAEL_QUERY_FILTER_FLAG_reversed) != 0;
     return true;
@@ -444,7 +439,7 @@ void tael_ledger_change_event(const struct tael_ledger *ledger, uint64_t positio
 
 static bool changes_filter_valid(const struct tael_change_events_filter *filter) {
     if (!timestamps_valid(filter->timestamp_min, filter->timestamp_max)) return false;
-    return filter->limit != 0 && all_zero(filter->reserved, sizeof filter->reserved);
+    return filter->limit != 0 && tael_bytes_are_zero(filter->reserved, sizeof filter->reserved);
 }
 
 static uint64_t expiry_from(const struct tael_history *history, uint64_t timestamp) {
@@ -491,7 +486,7 @@ static void get_change_events(struct tael_query *query) {
 
 static bool trial_balance_filter_valid(const struct tael_trial_balance_filter *filter) {
     if (filter->ledger_max != 0 && filter->ledger_min > filter->ledger_max) return false;
-    return all_zero(filter->reserved, sizeof filter->reserved);
+    return tael_bytes_are_zero(filter->reserved, sizeof filter->reserved);
 }
 
 /* True when it is done. Waits, without progress, while another one is under way. */

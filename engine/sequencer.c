@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include <tael/assert.h>
+#include <tael/bits.h>
 #include <tael/multi_batch.h>
 #include <tael/operation.h>
 
@@ -107,12 +108,6 @@ static uint32_t pool_count(const struct tael_sequencer_options *options, uint32_
     return pool == TAEL_REPLY_POOL_SMALL ? options->replies_small : options->replies_large;
 }
 
-static uint32_t ring_capacity(uint32_t entries) {
-    uint32_t capacity = 1;
-    while (capacity < entries) capacity *= 2;
-    return capacity;
-}
-
 static size_t pool_size_bytes(const struct tael_sequencer_options *options, uint32_t pool) {
     const size_t count = pool_count(options, pool);
     return tael_arena_share(count * sizeof(struct tael_reply *)) + tael_arena_share(count * sizeof(struct tael_reply)) +
@@ -127,7 +122,7 @@ static size_t block_size_bytes(void) {
 size_t tael_sequencer_size_bytes(const struct tael_sequencer_options *options) {
     return tael_arena_share(sizeof(struct tael_sequencer)) +
            tael_arena_share(options->sessions_max * sizeof(struct flight)) +
-           tael_ring_size_bytes(ring_capacity(options->blocks_max)) +
+           tael_ring_size_bytes(tael_power_of_two(options->blocks_max)) +
            tael_arena_share(options->blocks_max * sizeof(struct tael_block)) +
            2 * tael_arena_share(options->blocks_max * sizeof(struct tael_block *)) + tael_arena_share_aligned(0) +
            options->blocks_max * block_size_bytes() + pool_size_bytes(options, TAEL_REPLY_POOL_SMALL) +
@@ -205,7 +200,7 @@ struct tael_sequencer *tael_sequencer_init(struct tael_arena *arena, const struc
     sequencer->link_count = link_count;
     sequencer->worker = worker;
     sequencer->flights = tael_arena_take(arena, options->sessions_max * sizeof(struct flight));
-    tael_ring_init(&sequencer->to_log, arena, ring_capacity(options->blocks_max));
+    tael_ring_init(&sequencer->to_log, arena, tael_power_of_two(options->blocks_max));
     blocks_init(sequencer, arena);
     for (uint32_t i = 0; i < TAEL_REPLY_POOLS; i++) pool_init(sequencer, arena, i);
     reads_init(sequencer, arena);

@@ -2,12 +2,12 @@
 
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include <tael/assert.h>
+#include <tael/bits.h>
 #include <tael/frame.h>
 #include <tael/status.h>
+
+#include "engine/hash.h"
 
 #define CHUNK_NONE UINT32_MAX
 
@@ -15,6 +15,7 @@ static_assert(TAEL_REPLY_CHUNK_SIZE % sizeof(struct tael_exception) == 0, "no ex
 
 struct tael_sessions {
     struct tael_sessions_options options;
+    struct tael_hash hash;
     uint32_t count;
     uint32_t free_first; /* unused entries, linked by `newer` */
     uint32_t oldest;
@@ -35,11 +36,7 @@ uint32_t tael_sessions_reply_chunks(uint32_t sessions_max) {
     return 8 * sessions_max + 64 * tael_sessions_chunks_needed(TAEL_EVENTS_MAX, 1);
 }
 
-static uint64_t table_places(uint32_t sessions_max) {
-    uint64_t places = 16;
-    while (places < 2 * (uint64_t)sessions_max) places *= 2;
-    return places;
-}
+static uint32_t table_places(uint32_t sessions_max) { return tael_power_of_two(2 * sessions_max); }
 
 size_t tael_sessions_size_bytes(const struct tael_sessions_options *options) {
     return tael_arena_share(sizeof(struct tael_sessions)) +
@@ -57,6 +54,7 @@ struct tael_sessions *tael_sessions_init(struct tael_arena *arena, const struct 
     struct tael_sessions *sessions = tael_arena_take(arena, sizeof *sessions);
     *sessions = (struct tael_sessions){
         .options = *options,
+        .hash = tael_hash_make(options->hash_key, 0),
         .oldest = TAEL_SESSION_NONE,
         .newest = TAEL_SESSION_NONE,
         .places = table_places(options->sessions_max),
@@ -79,9 +77,7 @@ struct tael_sessions *tael_sessions_init(struct tael_arena *arena, const struct 
 /* --- the table --- */
 
 static uint64_t place_of(const struct tael_sessions *sessions, tael_u128 client) {
-    const tael_u128 keyed = client ^ sessions->options.hash_key;
-    return XXH3_64bits_withSeed(&keyed, sizeof keyed, tael_u128_low(sessions->options.hash_key)) &
-           (sessions->places - 1);
+    return tael_hash_id(&sessions->hash, client) & (sessions->places - 1);
 }
 
 /* The place that holds `client`, or the empty one where it belongs. The table is at most half full, so it ends. */
@@ -429,8 +425,6 @@ uint32_t tael_sessions_reply_encode(struct tael_sessions *sessions, uint32_t ind
 
 /* --- the digest --- */
 
-static tael_u128 u128_from_hash(XXH128_hash_t hash) { return tael_u128_make(hash.high64, hash.low64); }
-
 tael_u128 tael_sessions_digest(struct tael_sessions *sessions) {
     tael_u128 sum = 0;
     for (uint32_t i = sessions->oldest; i != TAEL_SESSION_NONE; i = sessions->entries[i].newer) {
@@ -445,9 +439,9 @@ tael_u128 tael_sessions_digest(struct tael_sessions *sessions) {
             .request = session->request,
             .capabilities = session->capabilities,
             .operation = session->operation,
-            .reply_body_digest = u128_from_hash(XXH3_128bits(sessions->body, body_size)),
+            .reply_body_digest = tael_hash_u128(XXH3_128bits(sessions->body, body_size)),
         };
-        sum += u128_from_hash(XXH3_128bits_withSeed(&record, sizeof record, TAEL_SESSION_DIGEST_KIND));
+        sum += tael_hash_u128(XXH3_128bits_withSeed(&record, sizeof record, TAEL_SESSION_DIGEST_KIND));
     }
     return sum;
 }

@@ -1,6 +1,7 @@
 #include "engine/worker.h"
 
 #include <tael/assert.h>
+#include <tael/bits.h>
 #include <tael/operation.h>
 
 #include "engine/query.h"
@@ -22,15 +23,9 @@ struct tael_worker {
     uint64_t transfer_events;
 };
 
-static uint32_t ring_capacity(uint32_t entries) {
-    uint32_t capacity = 1;
-    while (capacity < entries) capacity *= 2;
-    return capacity;
-}
-
 size_t tael_worker_size_bytes(const struct tael_worker_options *options) {
-    return tael_arena_share(sizeof(struct tael_worker)) + tael_ring_size_bytes(ring_capacity(options->blocks_max)) +
-           2 * tael_ring_size_bytes(ring_capacity(options->reads_max)) +
+    return tael_arena_share(sizeof(struct tael_worker)) + tael_ring_size_bytes(tael_power_of_two(options->blocks_max)) +
+           2 * tael_ring_size_bytes(tael_power_of_two(options->reads_max)) +
            tael_arena_share(options->queries_max * sizeof(struct running)) +
            options->queries_max * tael_query_size_bytes();
 }
@@ -55,9 +50,9 @@ struct tael_worker *tael_worker_init(struct tael_arena *arena, const struct tael
     struct tael_worker *worker = tael_arena_take(arena, sizeof *worker);
     worker->options = *options;
     worker->ledger = ledger;
-    tael_ring_init(&worker->link.blocks, arena, ring_capacity(options->blocks_max));
-    tael_ring_init(&worker->link.reads, arena, ring_capacity(options->reads_max));
-    tael_ring_init(&worker->link.reads_done, arena, ring_capacity(options->reads_max));
+    tael_ring_init(&worker->link.blocks, arena, tael_power_of_two(options->blocks_max));
+    tael_ring_init(&worker->link.reads, arena, tael_power_of_two(options->reads_max));
+    tael_ring_init(&worker->link.reads_done, arena, tael_power_of_two(options->reads_max));
     worker->running = tael_arena_take(arena, options->queries_max * sizeof(struct running));
     for (uint32_t i = 0; i < options->queries_max; i++) worker->running[i].query = tael_query_init(arena);
     publish(worker);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <tael/assert.h>
+#include <tael/bits.h>
 
 #include "io/aegis.h"
 
@@ -14,12 +15,6 @@
 #define HEADER_CHECKSUM_OFFSET sizeof(tael_u128)
 
 static_assert(offsetof(struct tael_frame, checksum_padding) == HEADER_CHECKSUM_OFFSET, "what the checksum covers");
-
-static bool all_zero(const uint8_t *bytes, size_t size) {
-    uint8_t any = 0;
-    for (size_t i = 0; i < size; i++) any |= bytes[i];
-    return any == 0;
-}
 
 static tael_u128 header_checksum(const struct tael_frame *frame) {
     return tael_checksum((const uint8_t *)frame + HEADER_CHECKSUM_OFFSET,
@@ -42,13 +37,13 @@ const char *tael_frame_verdict_text(enum tael_frame_verdict verdict) {
 
 static bool common_reserved_zero(const struct tael_frame *frame) {
     return frame->checksum_padding == 0 && frame->checksum_body_padding == 0 && frame->nonce == 0 &&
-           all_zero(frame->reserved, sizeof frame->reserved);
+           tael_bytes_are_zero(frame->reserved, sizeof frame->reserved);
 }
 
 static bool request_reserved_zero(const struct tael_frame_request *request) {
     return request->parent_padding == 0 && request->timestamp == 0 &&
-           all_zero(request->reserved_a, sizeof request->reserved_a) &&
-           all_zero(request->reserved_b, sizeof request->reserved_b);
+           tael_bytes_are_zero(request->reserved_a, sizeof request->reserved_a) &&
+           tael_bytes_are_zero(request->reserved_b, sizeof request->reserved_b);
 }
 
 enum tael_frame_verdict tael_frame_check_header(const struct tael_frame *frame, tael_u128 cluster) {
@@ -62,7 +57,8 @@ enum tael_frame_verdict tael_frame_check_header(const struct tael_frame *frame, 
 
 static enum tael_frame_verdict check_ping(const struct tael_frame *frame) {
     if (frame->size != TAEL_FRAME_HEADER_SIZE) return TAEL_FRAME_size;
-    if (!all_zero(frame->ping_client.reserved, sizeof frame->ping_client.reserved)) return TAEL_FRAME_reserved;
+    if (!tael_bytes_are_zero(frame->ping_client.reserved, sizeof frame->ping_client.reserved))
+        return TAEL_FRAME_reserved;
     return frame->ping_client.client == 0 ? TAEL_FRAME_client : TAEL_FRAME_ok;
 }
 

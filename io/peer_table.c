@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include <tael/assert.h>
+#include <tael/bits.h>
 
 enum { KEY_SIZE = 16 };
 
@@ -25,23 +26,17 @@ struct tael_peer_table {
     uint32_t free;
 };
 
-static uint32_t chain_count(uint32_t peers_max) {
-    uint32_t count = 1;
-    while (count < peers_max) count *= 2;
-    return count;
-}
-
 size_t tael_peer_table_size_bytes(uint32_t peers_max) {
     return tael_arena_share(sizeof(struct tael_peer_table)) + tael_arena_share(peers_max * sizeof(struct peer)) +
-           tael_arena_share(chain_count(peers_max) * sizeof(uint32_t));
+           tael_arena_share(tael_power_of_two(peers_max) * sizeof(uint32_t));
 }
 
 struct tael_peer_table *tael_peer_table_init(struct tael_arena *arena, uint32_t peers_max) {
     TAEL_ASSERT(peers_max > 0);
     struct tael_peer_table *table = tael_arena_take(arena, sizeof *table);
     table->peers = tael_arena_take(arena, peers_max * sizeof(struct peer));
-    table->chains_mask = chain_count(peers_max) - 1;
-    table->chains = tael_arena_take(arena, chain_count(peers_max) * sizeof(uint32_t));
+    table->chains_mask = tael_power_of_two(peers_max) - 1;
+    table->chains = tael_arena_take(arena, tael_power_of_two(peers_max) * sizeof(uint32_t));
     for (uint32_t i = 0; i <= table->chains_mask; i++) table->chains[i] = TAEL_PEER_NONE;
     for (uint32_t i = 0; i < peers_max; i++) table->peers[i].next = i + 1 < peers_max ? i + 1 : TAEL_PEER_NONE;
     table->free = 0;

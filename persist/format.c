@@ -13,12 +13,6 @@ tael_u128 tael_disk_checksum(const void *data, size_t size) {
     return tael_u128_make(hash.high64, hash.low64);
 }
 
-bool tael_bytes_are_zero(const void *data, size_t size) {
-    const uint8_t *bytes = data;
-    /* Equal to itself one byte on, and the first byte is zero: memcmp is the widest loop there is. */
-    return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
-}
-
 /* The checksum of a struct that begins with its checksum. */
 static tael_u128 checksum_behind_first(const void *data, size_t size) {
     TAEL_ASSERT(size > sizeof(tael_u128));

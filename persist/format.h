@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <tael/bits.h>
 #include <tael/log_format.h>
 
 #include "persist/disk.h"
@@ -18,8 +19,6 @@ tael_u128 tael_disk_checksum(const void *data, size_t size);
 static inline uint32_t tael_sector_round_up(uint32_t size) {
     return (size + (TAEL_SECTOR_SIZE - 1)) & ~(uint32_t)(TAEL_SECTOR_SIZE - 1);
 }
-
-bool tael_bytes_are_zero(const void *data, size_t size);
 
 /* Sets magic, version of the format, size and checksum. */
 void tael_superblock_seal(struct tael_superblock *superblock);

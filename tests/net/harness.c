@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include <tael/bits.h>
 #include <tael/completion.h>
 
 enum { RING_ENTRIES = 256, PATIENCE_MS = 2000 };
@@ -41,12 +42,6 @@ static void keep_log(void *context, const char *line) {
     struct harness *harness = context;
     harness->log_lines++;
     snprintf(harness->log_last, sizeof harness->log_last, "%s", line);
-}
-
-static uint32_t power_of_two(uint32_t at_least) {
-    uint32_t power = 1;
-    while (power < at_least) power *= 2;
-    return power;
 }
 
 static void replies_init(struct harness *harness) {
@@ -79,9 +74,9 @@ void harness_start(struct harness *harness, const struct harness_options *option
     files_raise();
     harness->options.log = keep_log;
     harness->options.log_context = harness;
-    const uint32_t replies =
-        power_of_two(options->tcp.reply_buffers[HARNESS_POOL_SMALL] + options->tcp.reply_buffers[HARNESS_POOL_LARGE]);
-    const uint32_t released = power_of_two(options->tcp.messages_max);
+    const uint32_t replies = tael_power_of_two(options->tcp.reply_buffers[HARNESS_POOL_SMALL] +
+                                               options->tcp.reply_buffers[HARNESS_POOL_LARGE]);
+    const uint32_t released = tael_power_of_two(options->tcp.messages_max);
     harness->arena.size = tael_tcp_size_bytes(&harness->options) + tael_ring_size_bytes(options->requests_capacity) +
                           tael_ring_size_bytes(released) + 2 * tael_ring_size_bytes(replies);
     harness->arena.size = (harness->arena.size + 4095) & ~(size_t)4095;

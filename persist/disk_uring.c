@@ -209,17 +209,27 @@ static int lock_write_holder(int fd) {
     return pwrite(fd, text, (size_t)size, 0) == size ? 0 : -EIO;
 }
 
+/* The lock file, open. On a read-only mount, where tools read a backup or a snapshot, it is opened as it is: the file system
+ * may be writable elsewhere, by a server that holds the lock. */
+static int lock_open(int directory_fd, const char *name, bool *writable) {
+    const int flags = O_CLOEXEC | O_NOFOLLOW;
+    const int fd = openat(directory_fd, name, O_RDWR | O_CREAT | flags, 0600);
+    *writable = fd >= 0;
+    return fd < 0 && errno == EROFS ? openat(directory_fd, name, O_RDONLY | flags) : fd;
+}
+
 static int uring_lock(struct tael_disk *base, const char *name, uint64_t *holder_process) {
     struct disk_uring *disk = disk_of(base);
     TAEL_ASSERT(disk->lock_fd < 0);
-    const int fd = openat(disk->directory_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) return -errno;
+    bool writable;
+    const int fd = lock_open(disk->directory_fd, name, &writable);
+    if (fd < 0) return !writable && errno == ENOENT ? 0 : -errno; /* a copy without the lock file: nobody has it */
     int error = flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : -errno;
     if (error == -EWOULDBLOCK) {
         *holder_process = lock_holder(fd);
         error = -EBUSY;
     }
-    if (error == 0) error = lock_write_holder(fd);
+    if (error == 0 && writable) error = lock_write_holder(fd);
     if (error != 0) {
         close(fd);
         return error;

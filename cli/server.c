@@ -34,6 +34,8 @@ enum {
     QUERIES_MAX = 16,
     COMPLETIONS_TURN = 4096,
     BUFFER_GROUP = 1,
+    FILES_OWN =
+        192, /* files open besides connections: the log's, a few more, and connections that are just being refused */
 };
 
 #define SLEEP_MAX_NS TAEL_NS_PER_S /* so that the clock's leaps and the limits are seen */
@@ -47,6 +49,7 @@ struct tael_server {
     struct tael_arena arena;
     struct tael_core core;
     struct tael_tcp *tcp;
+    uint32_t connections_max; /* as asked for, or as the limit of open files allows */
     struct tael_link link;
     struct tael_clock clock;
     struct tael_room_watch room;
@@ -92,7 +95,7 @@ static struct tael_core_options core_options(const struct tael_server *server) {
 static struct tael_tcp_options tcp_options(const struct tael_server *server) {
     struct tael_tcp_options options = tael_tcp_options_default();
     options.cluster = server->superblock.cluster;
-    options.connections_max = server->options->connections_max;
+    options.connections_max = server->connections_max;
     options.large_buffers = server->options->replies_large;
     options.buffer_group = BUFFER_GROUP;
     options.reply_buffers[TAEL_REPLY_POOL_SMALL] = REPLIES_SMALL;
@@ -264,15 +267,25 @@ static int core_open(struct tael_server *server) {
     return error;
 }
 
-/* Sockets, files of the log and a few more. */
-static void raise_files_limit(const struct tael_server *server) {
+/* Sees to it that connections leave files for the log, which is worth more. 0, or -EMFILE where hardly any may be open. */
+static int files_open(struct tael_server *server) {
     struct rlimit limit;
-    const rlim_t wanted = server->options->connections_max + 256;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+    const rlim_t wanted = server->connections_max + FILES_OWN;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return 0;
     limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur >= wanted) return;
-    say("at most %" PRIu64 " files may be open, fewer than --connections-max needs: raise the limit (ulimit -n)",
-        (uint64_t)limit.rlim_cur);
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return 0;
+    if (limit.rlim_cur <= FILES_OWN) {
+        tael_error(&tael_command_start,
+                   "only %" PRIu64 " files may be open, and more than %d are needed: raise the limit (ulimit -n)",
+                   (uint64_t)limit.rlim_cur, FILES_OWN);
+        return -EMFILE;
+    }
+    server->connections_max = (uint32_t)(limit.rlim_cur - FILES_OWN);
+    say("only %" PRIu64 " files may be open, so at most %" PRIu32
+        " connections: to have more, raise the limit (ulimit -n)",
+        (uint64_t)limit.rlim_cur, server->connections_max);
+    return 0;
 }
 
 /* The address with the port that the kernel chose, where it was asked to. */
@@ -519,9 +532,8 @@ static int open_all(struct tael_server *server) {
     int error = recover(server);
     if (error == 0) error = clock_open(server);
     if (error == 0) error = core_open(server);
-    if (error != 0) return error;
-    raise_files_limit(server);
-    error = network_open(server);
+    if (error == 0) error = files_open(server);
+    if (error == 0) error = network_open(server);
     if (error == 0) error = signals_open(server);
     if (error != 0) return error;
     tael_arena_freeze(&server->arena);
@@ -532,7 +544,7 @@ static int open_all(struct tael_server *server) {
 
 int tael_server_run(const struct tael_server_options *options) {
     static struct tael_server server; /* one a process; large */
-    server = (struct tael_server){.options = options, .signal_fd = -1};
+    server = (struct tael_server){.options = options, .connections_max = options->connections_max, .signal_fd = -1};
     if (ring_open(&server) != 0) return TAEL_EXIT_FAILED;
     int status = TAEL_EXIT_FAILED;
     if (directory_open(&server) != 0) goto close_ring;

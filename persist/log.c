@@ -497,14 +497,19 @@ static void notice(const struct tael_log *log, const char *text) {
     if (log->options.notice != NULL) log->options.notice(log->options.context, text);
 }
 
-static void space_is(struct tael_log *log, enum tael_log_space space) {
+/* `lack` is the error behind TAEL_LOG_SPACE_NONE. */
+static void space_is(struct tael_log *log, enum tael_log_space space, int lack) {
     if (log->space == space) return;
-    static const char *const texts[] = {
+    char none[256];
+    (void)snprintf(
+        none, sizeof none,
+        "%s: no further log segment can be made. Requests are refused once what is prepared is used up, and taken "
+        "again when there is room",
+        lack == -ENOSPC ? "the disk is full" : strerror(-lack));
+    const char *const texts[] = {
         [TAEL_LOG_SPACE_OK] = "the log has room on the disk again",
         [TAEL_LOG_SPACE_LOW] = "the disk is nearly full: little room is left for the log; free or add space",
-        [TAEL_LOG_SPACE_NONE] = "the disk is full: no further log segment can be made. Requests are refused once what "
-                                "is prepared is used up, "
-                                "and taken again when there is space",
+        [TAEL_LOG_SPACE_NONE] = none,
     };
     log->space = space;
     notice(log, texts[space]);
@@ -520,10 +525,10 @@ static enum tael_log_space space_look(struct tael_log *log) {
     return free_bytes < (log->options.segments_ahead + 4) * log->segment_size ? TAEL_LOG_SPACE_LOW : TAEL_LOG_SPACE_OK;
 }
 
-static void space_gone(struct tael_log *log) {
+static void space_gone(struct tael_log *log, int lack) {
     log->counters.segments_refused++;
     log->space_retry_at_ns = log->now_ns + log->options.space_retry_ns;
-    space_is(log, TAEL_LOG_SPACE_NONE);
+    space_is(log, TAEL_LOG_SPACE_NONE, lack);
 }
 
 static int prepare_start(struct tael_log *log) {
@@ -531,11 +536,11 @@ static int prepare_start(struct tael_log *log) {
     if (log->space == TAEL_LOG_SPACE_NONE && log->now_ns < log->space_retry_at_ns) return 0;
     const enum tael_log_space space = space_look(log);
     if (space == TAEL_LOG_SPACE_NONE) {
-        space_gone(log);
+        space_gone(log, -ENOSPC);
         return 0;
     }
     /* Back from none only when a segment was really made. */
-    if (log->space != TAEL_LOG_SPACE_NONE) space_is(log, space);
+    if (log->space != TAEL_LOG_SPACE_NONE) space_is(log, space, 0);
     tael_preparer_start(&log->preparer, log->segment_last + 1);
     return 1;
 }
@@ -546,7 +551,7 @@ static void prepare_end(struct tael_log *log) {
     log->ready_last = log->segment_last = log->preparer.number;
     log->counters.segments_prepared++;
     const enum tael_log_space space = space_look(log);
-    space_is(log, space == TAEL_LOG_SPACE_NONE ? TAEL_LOG_SPACE_LOW : space);
+    space_is(log, space == TAEL_LOG_SPACE_NONE ? TAEL_LOG_SPACE_LOW : space, 0);
 }
 
 /* Slices in flight: few while blocks are written and enough is ready, so that they do not wait behind zeros. */
@@ -566,7 +571,7 @@ static int prepare(struct tael_log *log) {
         prepare_end(log);
         return 1;
     case TAEL_PREPARER_NO_SPACE:
-        space_gone(log);
+        space_gone(log, log->preparer.error);
         log->preparer.state = TAEL_PREPARER_IDLE;
         return 1;
     case TAEL_PREPARER_FAILED:

@@ -20,7 +20,10 @@ enum step {
     STEP_REMOVED,
 };
 
-static bool is_no_space(int error) { return error == -ENOSPC || error == -EDQUOT || error == -EFBIG; }
+/* A lack that others may end, of space or of file descriptors: worth another try later. */
+static bool is_lack(int error) {
+    return error == -ENOSPC || error == -EDQUOT || error == -EFBIG || error == -EMFILE || error == -ENFILE;
+}
 
 static struct tael_preparer *preparer_of(struct tael_disk_request *request) {
     return TAEL_CONTAINER_OF(request, struct tael_preparer, request);
@@ -122,7 +125,7 @@ static void close_file(struct tael_preparer *preparer) {
 /* Space ran out: gives back what was taken. Anything else that failed is for the log to stop on. */
 static void give_up(struct tael_preparer *preparer) {
     const bool named = preparer->step >= STEP_READY; /* it may have its final name already */
-    if (named || !is_no_space(preparer->error)) {
+    if (named || !is_lack(preparer->error)) {
         preparer->state = TAEL_PREPARER_FAILED;
         return;
     }
@@ -162,7 +165,7 @@ static int go_on(struct tael_preparer *preparer, uint32_t slices) {
         submit_step(preparer, TAEL_DISK_VERB_REMOVE, TAEL_FILE_NONE);
         return 1;
     case STEP_REMOVED:
-        preparer->state = is_no_space(preparer->error) ? TAEL_PREPARER_NO_SPACE : TAEL_PREPARER_FAILED;
+        preparer->state = is_lack(preparer->error) ? TAEL_PREPARER_NO_SPACE : TAEL_PREPARER_FAILED;
         return 1;
     }
     return 0;

@@ -3,7 +3,8 @@
  * A file is made as log/N.preparing, given its space, written full of zeros in slices, synced, renamed to log/N.segment,
  * and the directory synced. So a `.segment` is always whole, and writes into it never wait for the file system: writing
  * into space that was merely reserved costs two to four times as much (unwritten extents, journal commits).
- * Running out of space shows here and nowhere else: it is an outcome, not an error.
+ * Running out of space shows here and nowhere else: it is an outcome, not an error. So is running out of file descriptors,
+ * which clients' connections take too.
  *
  * One segment at a time; every step is asynchronous, and the number of slices in flight is the caller's to bound.
  * Owner: the log's thread. */
@@ -24,7 +25,7 @@ enum tael_preparer_state {
     TAEL_PREPARER_IDLE, /* nothing asked for */
     TAEL_PREPARER_BUSY,
     TAEL_PREPARER_READY, /* `file` is the segment, open for writing; take it with tael_preparer_take */
-    TAEL_PREPARER_NO_SPACE, /* what was made is removed again; ask anew later */
+    TAEL_PREPARER_NO_SPACE, /* what was made is removed again; ask anew later; `error` says what was lacking */
     TAEL_PREPARER_FAILED, /* `error` says why: the disk is not to be trusted */
 };
 

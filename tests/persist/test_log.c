@@ -282,6 +282,26 @@ static void test_a_full_disk_shows_as_room_and_passes(void **state) {
     assert_int_equal(tael_log_close(rig.log), 0);
 }
 
+static void test_a_lack_of_file_descriptors_is_no_end_and_passes(void **state) {
+    (void)state;
+    log_open(4, 2);
+    settle();
+    disk_sim_set_files_short(rig.sim, true);
+    while (tael_log_room(rig.log) >= 8192) {
+        (void)submit(8192);
+        settle();
+    }
+    assert_int_equal(tael_log_space(rig.log), TAEL_LOG_SPACE_NONE);
+    assert_non_null(strstr(rig.notice, "Too many open files"));
+    disk_sim_set_files_short(rig.sim, false);
+    (void)poll_at(TAEL_NS_PER_S);
+    settle();
+    assert_int_equal(tael_log_space(rig.log), TAEL_LOG_SPACE_OK);
+    (void)submit(BLOCK_SIZE_MAX);
+    settle();
+    assert_int_equal(tael_log_close(rig.log), 0);
+}
+
 /* Whatever the sizes, as long as the room that was told when they were admitted covers them. */
 static void test_room_holds_for_any_sizes(void **state) {
     (void)state;
@@ -333,6 +353,7 @@ int main(void) {
         TEST(test_a_clean_end_confirms_and_a_clean_start_adds_nothing),
         TEST(test_a_failed_write_is_the_end),
         TEST(test_a_full_disk_shows_as_room_and_passes),
+        TEST(test_a_lack_of_file_descriptors_is_no_end_and_passes),
         cmocka_unit_test(test_room_holds_for_any_sizes),
         TEST(test_a_preparation_that_never_ended_is_removed),
     };

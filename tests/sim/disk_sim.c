@@ -88,6 +88,7 @@ struct disk_sim {
     uint64_t fail_after;
     uint64_t capacity;
     uint64_t write_errors_once_in;
+    bool files_short;
     char read_error_name[TAEL_DISK_NAME_MAX];
     uint64_t read_error_offset;
 };
@@ -569,6 +570,7 @@ static int32_t complete(struct disk_sim *sim, const struct flight *flight) {
         sync_now(sim, flight->file, flight->pending_id);
         return 0;
     case TAEL_DISK_VERB_CREATE:
+        if (sim->files_short) return -EMFILE;
         return open_by_name(sim, request->name, TAEL_DISK_WRITE | TAEL_DISK_CREATE, &request->file);
     case TAEL_DISK_VERB_RESERVE:
         return complete_reserve(sim, flight);
@@ -669,10 +671,13 @@ void disk_sim_crash(struct disk_sim *sim, enum disk_sim_crash crash) {
     sim->down = false;
     sim->fail_after = UINT64_MAX;
     sim->write_errors_once_in = 0;
+    sim->files_short = false;
 }
 
 void disk_sim_fail_after(struct disk_sim *sim, uint64_t operations) { sim->fail_after = operations; }
 bool disk_sim_is_down(const struct disk_sim *sim) { return sim->down; }
+void disk_sim_set_files_short(struct disk_sim *sim, bool files_short) { sim->files_short = files_short; }
+
 void disk_sim_set_write_errors(struct disk_sim *sim, uint64_t once_in) { sim->write_errors_once_in = once_in; }
 void disk_sim_set_capacity(struct disk_sim *sim, uint64_t capacity_bytes) { sim->capacity = capacity_bytes; }
 

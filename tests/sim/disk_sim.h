@@ -39,6 +39,8 @@ void disk_sim_set_write_errors(struct disk_sim *sim, uint64_t once_in);
 /* Reads that touch this byte of this file fail; NULL none. */
 void disk_sim_set_read_error(struct disk_sim *sim, const char *name, uint64_t offset);
 void disk_sim_set_capacity(struct disk_sim *sim, uint64_t capacity_bytes);
+/* No file can be made: the process has too many open. */
+void disk_sim_set_files_short(struct disk_sim *sim, bool files_short);
 
 /* Rot: flips one bit, durably. */
 void disk_sim_flip_bit(struct disk_sim *sim, const char *name, uint64_t offset, uint32_t bit);

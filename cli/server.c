@@ -491,7 +491,8 @@ static int run(struct tael_server *server) {
         if (work < 0) return work;
         if (server->stopping && drained(server, reading.monotonic_ns)) return 0;
         if (reading.monotonic_ns >= server->room_look_ns) {
-            tael_room_watch(&server->room, server->core.state.worker, server->core.state.sessions);
+            tael_room_watch(&server->room, server->core.state.worker, server->core.state.sessions,
+                            tael_sequencer_counters(server->core.sequencer));
             server->room_look_ns = reading.monotonic_ns + TAEL_NS_PER_S;
         }
         if (work == 0) sleep_until_due(server, reading, wall);

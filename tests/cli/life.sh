@@ -17,6 +17,9 @@ fail() {
 
 # start OPTIONS...: in the background, on a port of the kernel's choice; sets `server` and `address`.
 start() {
+    # Emptied here, not in the background: what the last server said must not be taken for this one's word.
+    : >"$work/server.out"
+    : >"$work/server.err"
     "$tael" start --listen 127.0.0.1:0 "$@" "$dir" >"$work/server.out" 2>"$work/server.err" &
     server=$!
     for _ in $(seq 200); do

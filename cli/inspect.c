@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include <tael/bits.h>
 #include <tael/flag.h>
 #include <tael/limits.h>
 #include <tael/operation.h>
@@ -164,6 +165,9 @@ static json_t *segment_json(struct inspection *inspection, uint64_t number) {
     struct tael_segment_header header;
     const char *problem = NULL;
     const int error = tael_reader_segment_header(inspection->reader, number, &header, &problem);
+    if (error == -EBADMSG && tael_bytes_are_zero(&header, sizeof header)) {
+        return json_pack("{s:I, s:s}", "number", (json_int_t)number, "state", "prepared");
+    }
     if (error != 0) {
         return json_pack("{s:I, s:s}", "number", (json_int_t)number, "problem",
                          problem != NULL ? problem : strerror(-error));

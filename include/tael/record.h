@@ -178,7 +178,8 @@ struct tael_trial_balance_row {
 static_assert(sizeof(struct tael_trial_balance_row) == 256, "wire format");
 
 /* The filter of operation 200. Rows come in order of ledger, beginning with `ledger_min`. The reply's first row is a
- * head: ledger 0, `accounts` the number of ledgers that match, which may be more than the rows that follow. */
+ * head: ledger 0, `accounts` the number of ledgers that match, which may be more than the rows that follow. An invalid
+ * filter (ledger_min above ledger_max, a reserved byte not zero) gets an empty reply, without the head. */
 struct tael_trial_balance_filter {
     uint32_t ledger_min;
     uint32_t ledger_max; /* 0: no upper bound */

@@ -36,13 +36,15 @@ void tael_core_budget(const struct tael_core_options *options, struct tael_budge
     tael_budget_add(budget, "log", tael_log_size_bytes(&options->log), NULL);
 }
 
-int tael_core_recover(struct tael_core *core, struct tael_arena *arena, const struct tael_core_options *options,
-                      struct tael_report *report) {
+void tael_core_init(struct tael_core *core, struct tael_arena *arena, const struct tael_core_options *options) {
     *core = (struct tael_core){.options = *options};
     const struct tael_state_options state = state_options(options);
     tael_state_init(&core->state, arena, &state);
+}
+
+int tael_core_recover(struct tael_core *core, struct tael_report *report) {
     const struct tael_state_recovery recovery = {
-        .disk = options->disk, .superblock = options->superblock, .until = UINT64_MAX};
+        .disk = core->options.disk, .superblock = core->options.superblock, .until = UINT64_MAX};
     return tael_state_recover(&core->state, &recovery, &core->recovery, report);
 }
 

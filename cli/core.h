@@ -42,9 +42,11 @@ struct tael_core {
 /* Adds the lines of what the core takes. */
 void tael_core_budget(const struct tael_core_options *options, struct tael_budget *budget);
 
+/* Takes the memory of the ledger and its sessions, which are empty. */
+void tael_core_init(struct tael_core *core, struct tael_arena *arena, const struct tael_core_options *options);
+
 /* Replays the log. 0, or a negative errno with a report. */
-int tael_core_recover(struct tael_core *core, struct tael_arena *arena, const struct tael_core_options *options,
-                      struct tael_report *report);
+int tael_core_recover(struct tael_core *core, struct tael_report *report);
 
 /* Opens the log for writing and begins to sequence. 0, or a negative errno with a report. */
 int tael_core_open(struct tael_core *core, struct tael_arena *arena, struct tael_link *links, uint32_t link_count,

@@ -20,6 +20,7 @@
 #include "cli/memory.h"
 #include "cli/output.h"
 #include "cli/room.h"
+#include "cli/touch.h"
 #include "io/address.h"
 #include "io/tcp.h"
 #include "io/uring.h"
@@ -52,6 +53,7 @@ struct tael_server {
     uint32_t connections_max; /* as asked for, or as the limit of open files allows */
     struct tael_link link;
     struct tael_clock clock;
+    struct tael_touch touch;
     struct tael_room_watch room;
     uint64_t room_look_ns; /* monotonic: when to look at it next */
     /* Signals. */
@@ -206,7 +208,9 @@ static int directory_open(struct tael_server *server) {
 static int recover(struct tael_server *server) {
     struct tael_report report = {0};
     const struct tael_core_options options = core_options(server);
-    const int error = tael_core_recover(&server->core, &server->arena, &options, &report);
+    tael_core_init(&server->core, &server->arena, &options);
+    if (!server->options->lazy_memory) tael_touch_begin(&server->touch, &server->arena);
+    const int error = tael_core_recover(&server->core, &report);
     if (error != 0) tael_error(&tael_command_start, "%s: %s", server->options->path, report.text);
     return error;
 }
@@ -551,6 +555,7 @@ int tael_server_run(const struct tael_server_options *options) {
     if (directory_open(&server) != 0) goto close_ring;
     if (open_all(&server) == 0) status = serve(&server);
     if (status != TAEL_EXIT_DONE) return status; /* something may still be under way: the process's end sees to it */
+    tael_touch_end(&server.touch);
     tael_disk_destroy(server.disk);
     tael_memory_unmap(&server.arena);
     close(server.signal_fd);

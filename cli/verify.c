@@ -9,6 +9,7 @@
 #include "cli/offline.h"
 #include "cli/output.h"
 #include "cli/state.h"
+#include "cli/touch.h"
 
 #define VERIFY_OPTIONS(X, S)                                                                                           \
     X(S, NUMBER, until, "OP", 1, UINT64_MAX, UINT64_MAX, "stop behind this op: the state and digest as of then")       \
@@ -77,7 +78,10 @@ static int examine(struct tael_offline *offline, const struct verify_options *op
     tael_state_init(&state, &arena, &state_options);
     const struct tael_state_recovery recovery = {
         .disk = offline->disk, .superblock = &offline->superblock, .read_only = true, .until = options->until};
+    struct tael_touch touch = {0};
+    tael_touch_begin(&touch, &arena);
     const int error = tael_state_recover(&state, &recovery, &result, &report);
+    tael_touch_end(&touch);
     if (error == 0) {
         audit(&state, finding);
         (void)tael_recovery_describe(&result, finding->log, sizeof finding->log);

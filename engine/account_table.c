@@ -24,7 +24,7 @@ void tael_account_table_init(struct tael_account_table *table, struct tael_arena
         .lines = tael_arena_take_aligned(arena, slots * sizeof(struct tael_account_line)),
         .slots = slots,
         .cold = tael_arena_take_aligned(arena, (accounts_max + 1) * sizeof(struct tael_account_cold)),
-        .wide = tael_arena_take_aligned(arena, (accounts_max + 1) * sizeof(struct tael_balances)),
+        .wide = tael_arena_take_reserve(arena, (accounts_max + 1) * sizeof(struct tael_balances)),
         .count_max = accounts_max,
         .hash = hash,
     };

@@ -8,7 +8,7 @@ size_t tael_expiry_queue_size_bytes(uint64_t transfers_max) {
 
 void tael_expiry_queue_init(struct tael_expiry_queue *queue, struct tael_arena *arena, uint64_t transfers_max) {
     *queue = (struct tael_expiry_queue){
-        .heap = tael_arena_take_aligned(arena, transfers_max * sizeof(struct tael_expiry)),
+        .heap = tael_arena_take_reserve(arena, transfers_max * sizeof(struct tael_expiry)),
         .count_max = transfers_max,
     };
 }

@@ -12,8 +12,8 @@ size_t tael_history_reserve_size_bytes(uint64_t transfers_max) {
 void tael_history_init(struct tael_history *history, struct tael_arena *arena, uint64_t transfers_max) {
     *history = (struct tael_history){
         .transfers = tael_arena_take_aligned(arena, transfers_max * sizeof(struct tael_history_entry)),
-        .expiries = tael_arena_take_aligned(arena, transfers_max * sizeof(struct tael_expiry_entry)),
-        .wide = tael_arena_take_aligned(arena, 2 * transfers_max * sizeof(tael_u128[2 * TAEL_BALANCES])),
+        .expiries = tael_arena_take_reserve(arena, transfers_max * sizeof(struct tael_expiry_entry)),
+        .wide = tael_arena_take_reserve(arena, 2 * transfers_max * sizeof(tael_u128[2 * TAEL_BALANCES])),
         .count_max = transfers_max,
     };
 }

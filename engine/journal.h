@@ -56,7 +56,7 @@ static inline void tael_journal_init(struct tael_journal *journal, struct tael_a
         .bodies = tael_arena_take_aligned(arena, transfers_max * sizeof(struct tael_transfer)),
         .traces = tael_arena_take_aligned(arena, transfers_max * sizeof(struct tael_transfer_trace)),
         .count_max = transfers_max,
-        .burnt = tael_arena_take_aligned(arena, transfers_max * sizeof(tael_u128)),
+        .burnt = tael_arena_take_reserve(arena, transfers_max * sizeof(tael_u128)),
     };
 }
 

@@ -13,10 +13,20 @@
 #include <tael/assert.h>
 #include <tael/limits.h>
 
+#define TAEL_ARENA_RESERVES_MAX 8
+
+/* A stretch of an arena that is set aside for cases that hardly occur. */
+struct tael_arena_reserve {
+    size_t offset;
+    size_t size;
+};
+
 struct tael_arena {
     uint8_t *base; /* aligned to a sector at least */
     size_t size;
     size_t used;
+    struct tael_arena_reserve reserves[TAEL_ARENA_RESERVES_MAX]; /* in order of offset */
+    uint32_t reserve_count;
     bool frozen;
 };
 
@@ -42,6 +52,15 @@ static inline void *tael_arena_take_aligned(struct tael_arena *arena, size_t siz
     const size_t misaligned = (uintptr_t)(arena->base + arena->used) % TAEL_SECTOR_SIZE;
     if (misaligned != 0) (void)tael_arena_take(arena, TAEL_SECTOR_SIZE - misaligned);
     return tael_arena_take(arena, size);
+}
+
+/* The same for address space that should stay untouched until it is needed, so that nobody touches it ahead. */
+static inline void *tael_arena_take_reserve(struct tael_arena *arena, size_t size) {
+    TAEL_ASSERT(arena->reserve_count < TAEL_ARENA_RESERVES_MAX);
+    uint8_t *taken = (uint8_t *)tael_arena_take_aligned(arena, size);
+    arena->reserves[arena->reserve_count++] =
+        (struct tael_arena_reserve){.offset = (size_t)(taken - arena->base), .size = size};
+    return taken;
 }
 
 static inline void tael_arena_freeze(struct tael_arena *arena) { arena->frozen = true; }

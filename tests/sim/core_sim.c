@@ -145,7 +145,8 @@ static bool start(struct run *run) {
     if (tael_memory_map(&run->arena, tael_budget_total(&budget) + 8 * TAEL_SECTOR_SIZE) != 0) {
         return fail(run, "no memory");
     }
-    if (tael_core_recover(&run->core, &run->arena, &options, &run->report) != 0) {
+    tael_core_init(&run->core, &run->arena, &options);
+    if (tael_core_recover(&run->core, &run->report) != 0) {
         return fail(run, "a start after a crash was refused: %s", run->report.text);
     }
     const uint64_t op = run->core.state.replay.op;

@@ -84,6 +84,11 @@ struct demo {
     uint64_t batches;
     uint64_t *single_latencies_ns;
     uint64_t stream_ns;
+    union {
+        struct tael_account accounts[TAEL_EVENTS_MAX];
+        struct tael_transfer transfers[TAEL_EVENTS_MAX];
+    } events; /* of the batch at hand */
+    struct tael_create_result results[TAEL_EVENTS_MAX];
 };
 
 static uint64_t random_next(struct demo *demo) {
@@ -94,11 +99,6 @@ static uint64_t random_next(struct demo *demo) {
 }
 
 static tael_u128 account_id(uint64_t index) { return tael_u128_make(ACCOUNT_ID_HIGH, index + 1); }
-
-static int failed(const struct demo *demo) {
-    tael_error(&tael_command_demo, "%s", tael_client_error(demo->client));
-    return -EIO;
-}
 
 /* --- events --- */
 
@@ -170,31 +170,25 @@ static void (*const builders[KINDS])(struct demo *demo, struct tael_transfer *tr
 
 /* --- requests --- */
 
-/* Sends `count` events that stand in the client's body. Returns their results, or NULL when that failed. */
-static const struct tael_create_result *events_send(struct demo *demo, uint8_t operation, uint32_t count) {
+/* Sends the `count` events in demo->events; their results are in demo->results. */
+static int events_send(struct demo *demo, uint8_t operation, uint32_t count) {
     struct tael_client_reply reply;
-    uint32_t results = 0;
-    const uint64_t timeout_ns = demo->options->timeout * TAEL_NS_PER_S;
-    if (tael_client_batch(demo->client, operation, count, timeout_ns, &reply, &results) != 0) {
-        failed(demo);
-        return NULL;
-    }
-    if (results == count) return reply.body;
-    tael_error(&tael_command_demo, "the server answered %" PRIu32 " events with %" PRIu32 " results", count, results);
-    return NULL;
+    const int error =
+        tael_client_call(demo->client, operation, &demo->events, count, demo->results, TAEL_EVENTS_MAX, 0, &reply);
+    if (error != 0) tael_error(&tael_command_demo, "%s", reply.why);
+    return error;
 }
 
 static int accounts_open(struct demo *demo) {
     const uint64_t accounts = demo->options->accounts;
     for (uint64_t done = 0; done < accounts;) {
         const uint32_t count = (uint32_t)(accounts - done < TAEL_EVENTS_MAX ? accounts - done : TAEL_EVENTS_MAX);
-        struct tael_account *body = tael_client_body(demo->client);
         for (uint32_t i = 0; i < count; i++) {
-            body[i] = (struct tael_account){
+            demo->events.accounts[i] = (struct tael_account){
                 .id = account_id(done + i), .ledger = (uint32_t)demo->options->ledger, .code = ACCOUNT_CODE};
         }
-        const struct tael_create_result *results = events_send(demo, TAEL_OPERATION_create_accounts, count);
-        if (results == NULL) return -EIO;
+        if (events_send(demo, TAEL_OPERATION_create_accounts, count) != 0) return -EIO;
+        const struct tael_create_result *results = demo->results;
         for (uint32_t i = 0; i < count; i++) {
             if (results[i].status == TAEL_STATUS_CREATED) demo->accounts_opened++;
             if (results[i].status == TAEL_STATUS_CREATED || results[i].status == TAEL_ACCOUNT_exists) continue;
@@ -207,24 +201,23 @@ static int accounts_open(struct demo *demo) {
     return 0;
 }
 
-static void results_count(struct demo *demo, const struct tael_create_result *results, uint32_t count) {
+static void results_count(struct demo *demo, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
-        if (results[i].status == TAEL_STATUS_CREATED) {
+        if (demo->results[i].status == TAEL_STATUS_CREATED) {
             demo->posted++;
         } else if (demo->failed++ == 0) {
-            demo->failed_status = results[i].status;
+            demo->failed_status = demo->results[i].status;
         }
     }
 }
 
 static int batch_post(struct demo *demo, enum kind kind, uint32_t count, uint64_t *latency_ns) {
-    builders[kind](demo, tael_client_body(demo->client), count);
+    builders[kind](demo, demo->events.transfers, count);
     const uint64_t begun_ns = tael_monotonic_ns();
-    const struct tael_create_result *results = events_send(demo, TAEL_OPERATION_create_transfers, count);
-    if (results == NULL) return -EIO;
+    if (events_send(demo, TAEL_OPERATION_create_transfers, count) != 0) return -EIO;
     *latency_ns = tael_monotonic_ns() - begun_ns;
     demo->by_kind[kind] += count;
-    results_count(demo, results, count);
+    results_count(demo, count);
     return 0;
 }
 
@@ -313,9 +306,9 @@ static json_t *report_json(const struct demo *demo, const struct tael_trial_bala
 
 static int report(struct demo *demo) {
     struct tael_trial_balance balance;
-    const uint64_t timeout_ns = demo->options->timeout * TAEL_NS_PER_S;
-    if (tael_trial_balance_fetch(demo->client, 0, 0, timeout_ns, &balance) != 0) {
-        failed(demo);
+    char why[TAEL_CLIENT_WHY_SIZE];
+    if (tael_trial_balance_fetch(demo->client, 0, 0, &balance, why) != 0) {
+        tael_error(&tael_command_demo, "%s", why);
         return TAEL_EXIT_FAILED;
     }
     qsort(demo->batch_latencies_ns, demo->batches, sizeof(uint64_t), latency_compare);
@@ -331,6 +324,7 @@ static int report(struct demo *demo) {
         tael_error(&tael_command_demo, "%" PRIu64 " transfers failed, the first with: %s", demo->failed,
                    text == NULL ? "a status unknown to this program" : text);
     }
+    tael_trial_balance_free(&balance);
     return demo->failed > 0 || !balance.is_balanced ? TAEL_EXIT_FAILED : status;
 }
 
@@ -353,16 +347,19 @@ static bool demo_init(struct demo *demo) {
 }
 
 static int demo_run(const void *options_any, int operands_count, char **operands) {
-    struct demo demo = {.options = options_any};
+    struct demo *demo = calloc(1, sizeof *demo);
     (void)operands_count;
     (void)operands;
+    if (demo == NULL) return TAEL_EXIT_FAILED;
+    demo->options = options_any;
     int status = TAEL_EXIT_FAILED;
-    if (demo_init(&demo) && accounts_open(&demo) == 0 && stream_post(&demo) == 0 && singles_post(&demo) == 0) {
-        status = report(&demo);
+    if (demo_init(demo) && accounts_open(demo) == 0 && stream_post(demo) == 0 && singles_post(demo) == 0) {
+        status = report(demo);
     }
-    tael_client_free(demo.client);
-    free(demo.batch_latencies_ns);
-    free(demo.single_latencies_ns);
+    tael_client_close(demo->client, 0);
+    free(demo->batch_latencies_ns);
+    free(demo->single_latencies_ns);
+    free(demo);
     return status;
 }
 

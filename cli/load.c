@@ -82,6 +82,7 @@ struct load {
     struct tael_id_set accounts_seen; /* sent already by this run */
     struct tael_account *accounts; /* to be sent: up to TAEL_EVENTS_MAX */
     struct tael_transfer *transfers; /* as many */
+    struct tael_create_result *results; /* of either */
     uint32_t accounts_count, transfers_count;
     bool has_failed; /* the client or memory: nothing more can be sent */
 
@@ -223,30 +224,17 @@ static bool file_check(struct load *load, int file) {
 
 /* --- the second reading: post --- */
 
-static bool client_failed(struct load *load) {
-    load->has_failed = true;
-    load->tally.is_interrupted = true;
-    tael_progress_end(&load->progress);
-    tael_error(&tael_command_load, "%s", tael_client_error(load->client));
-    return false;
-}
-
-static uint64_t timeout_ns(const struct load *load) { return load->options->timeout * TAEL_NS_PER_S; }
-
 /* Sends events and returns their results, one each; NULL when that failed, which has been said. */
 static const struct tael_create_result *events_send(struct load *load, uint8_t operation, const void *events,
                                                     uint32_t count) {
     struct tael_client_reply reply;
-    uint32_t results = 0;
-    memcpy(tael_client_body(load->client), events, (size_t)count * TAEL_RECORD_SIZE);
-    if (tael_client_batch(load->client, operation, count, timeout_ns(load), &reply, &results) != 0) {
-        client_failed(load);
-        return NULL;
+    if (tael_client_call(load->client, operation, events, count, load->results, TAEL_EVENTS_MAX, 0, &reply) == 0) {
+        return load->results;
     }
-    if (results == count) return reply.body;
-    tael_error(&tael_command_load, "the server answered %" PRIu32 " events with %" PRIu32 " results", count, results);
     load->has_failed = true;
     load->tally.is_interrupted = true;
+    tael_progress_end(&load->progress);
+    tael_error(&tael_command_load, "%s", reply.why);
     return NULL;
 }
 
@@ -535,7 +523,8 @@ static bool load_init(struct load *load, const struct load_options *options) {
     *load = (struct load){.options = options};
     load->accounts = malloc((size_t)TAEL_EVENTS_MAX * sizeof *load->accounts);
     load->transfers = malloc((size_t)TAEL_EVENTS_MAX * sizeof *load->transfers);
-    if (load->accounts == NULL || load->transfers == NULL) {
+    load->results = malloc((size_t)TAEL_EVENTS_MAX * sizeof *load->results);
+    if (load->accounts == NULL || load->transfers == NULL || load->results == NULL) {
         tael_error(&tael_command_load, "out of memory");
         return false;
     }
@@ -549,11 +538,12 @@ static int load_run(const void *options_any, int operands_count, char **operands
     if (load == NULL) return TAEL_EXIT_FAILED;
     int status = TAEL_EXIT_FAILED;
     if (load_init(load, options_any)) status = files_load(load, operands_count, operands);
-    tael_client_free(load->client);
+    tael_client_close(load->client, 0);
     tael_id_set_free(&load->accounts_seen);
     free(load->batches_matched);
     free(load->accounts);
     free(load->transfers);
+    free(load->results);
     free(load);
     return status;
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <tael/limits.h>
@@ -44,14 +45,14 @@ static bool row_is_balanced(const struct tael_trial_balance_row *row) {
            sums_equal(&row->debits_posted, &row->credits_posted);
 }
 
-int tael_trial_balance_read(const struct tael_client_reply *reply, struct tael_trial_balance *out) {
-    const struct tael_trial_balance_row *rows = reply->body;
-    if (reply->body_size < sizeof *rows || reply->body_size % sizeof *rows != 0) return -EPROTO;
+int tael_trial_balance_read(const struct tael_trial_balance_row *rows, uint32_t count, uint64_t op,
+                            struct tael_trial_balance *out) {
+    if (count == 0) return -EPROTO;
     struct tael_trial_balance balance = {
         .rows = rows + 1,
-        .count = (uint32_t)(reply->body_size / sizeof *rows) - 1,
+        .count = count - 1,
         .ledgers = rows[0].accounts,
-        .op = reply->op,
+        .op = op,
         .is_balanced = true,
     };
     if (rows[0].ledger != 0 || balance.ledgers < balance.count) return -EPROTO;
@@ -60,15 +61,29 @@ int tael_trial_balance_read(const struct tael_client_reply *reply, struct tael_t
     return 0;
 }
 
-int tael_trial_balance_fetch(struct tael_client *client, uint32_t ledger_min, uint32_t ledger_max, uint64_t timeout_ns,
-                             struct tael_trial_balance *out) {
+int tael_trial_balance_fetch(struct tael_client *client, uint32_t ledger_min, uint32_t ledger_max,
+                             struct tael_trial_balance *out, char why[static TAEL_CLIENT_WHY_SIZE]) {
     const struct tael_trial_balance_filter filter = {.ledger_min = ledger_min, .ledger_max = ledger_max};
-    memcpy(tael_client_body(client), &filter, sizeof filter);
+    const uint32_t rows_max = TAEL_LEDGERS_PER_REPLY_MAX + 1;
     struct tael_client_reply reply;
-    const int error =
-        tael_client_request(client, TAEL_OPERATION_trial_balance, (uint32_t)sizeof filter, timeout_ns, &reply);
-    return error != 0 ? error : tael_trial_balance_read(&reply, out);
+    struct tael_trial_balance_row *rows = calloc(rows_max, sizeof *rows);
+    if (rows == NULL) {
+        snprintf(why, TAEL_CLIENT_WHY_SIZE, "out of memory");
+        return -ENOMEM;
+    }
+    int error = tael_client_call(client, TAEL_OPERATION_trial_balance, &filter, 1, rows, rows_max, 0, &reply);
+    if (error != 0) {
+        snprintf(why, TAEL_CLIENT_WHY_SIZE, "%s", reply.why);
+    } else {
+        error = tael_trial_balance_read(rows, reply.count, reply.op, out);
+        if (error != 0) snprintf(why, TAEL_CLIENT_WHY_SIZE, "the server's reply is no trial balance");
+    }
+    if (error == 0) out->memory = rows;
+    if (error != 0) free(rows);
+    return error;
 }
+
+void tael_trial_balance_free(struct tael_trial_balance *balance) { free(balance->memory); }
 
 static void sums_print(const char *name, const struct tael_trial_balance_sum *debits,
                        const struct tael_trial_balance_sum *credits) {
@@ -145,16 +160,16 @@ static int trial_balance_run(const void *options_any, int operands_count, char *
         tael_connect(&tael_command_trial_balance, options->to, options->cluster, options->timeout);
     if (client == NULL) return TAEL_EXIT_FAILED;
     struct tael_trial_balance balance;
-    const int error = tael_trial_balance_fetch(client, (uint32_t)options->ledger_min, (uint32_t)options->ledger_max,
-                                               options->timeout * TAEL_NS_PER_S, &balance);
+    char why[TAEL_CLIENT_WHY_SIZE];
     int status = TAEL_EXIT_FAILED;
-    if (error == 0) {
+    if (tael_trial_balance_fetch(client, (uint32_t)options->ledger_min, (uint32_t)options->ledger_max, &balance, why) ==
+        0) {
         status = balance_report(&balance, options->json);
+        tael_trial_balance_free(&balance);
     } else {
-        tael_error(&tael_command_trial_balance, "%s",
-                   error == -EPROTO ? "the server's reply is no trial balance" : tael_client_error(client));
+        tael_error(&tael_command_trial_balance, "%s", why);
     }
-    tael_client_free(client);
+    tael_client_close(client, 0);
     return status;
 }
 

@@ -6,24 +6,25 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <tael/record.h>
-
-#include "io/client.h"
+#include <tael/client.h>
 
 struct tael_trial_balance {
-    const struct tael_trial_balance_row *rows; /* in the client's reply buffer: valid until its next call */
+    const struct tael_trial_balance_row *rows; /* one a ledger, behind the head */
+    void *memory; /* that holds them, where tael_trial_balance_fetch took it */
     uint32_t count;
     uint64_t ledgers; /* that match; more than `count` when one reply couldn't hold them */
     uint64_t op;
     bool is_balanced; /* of what is in rows: debits equal credits, pending and posted */
 };
 
-/* 0; or an error of tael_client_request; -EPROTO: the reply is no trial balance. */
-int tael_trial_balance_fetch(struct tael_client *client, uint32_t ledger_min, uint32_t ledger_max, uint64_t timeout_ns,
-                             struct tael_trial_balance *out);
+/* 0, to be given back with tael_trial_balance_free; or an error, with a sentence for people in `why`. */
+int tael_trial_balance_fetch(struct tael_client *client, uint32_t ledger_min, uint32_t ledger_max,
+                             struct tael_trial_balance *out, char why[static TAEL_CLIENT_WHY_SIZE]);
+void tael_trial_balance_free(struct tael_trial_balance *balance);
 
-/* 0; -EPROTO: the reply is no trial balance, `out` is untouched. */
-int tael_trial_balance_read(const struct tael_client_reply *reply, struct tael_trial_balance *out);
+/* The trial balance in the `count` rows of a reply, head included. -EPROTO: it is none, `out` is untouched. */
+int tael_trial_balance_read(const struct tael_trial_balance_row *rows, uint32_t count, uint64_t op,
+                            struct tael_trial_balance *out);
 
 void tael_trial_balance_print(const struct tael_trial_balance *balance);
 

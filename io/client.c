@@ -1,403 +1,166 @@
-/* A small synchronous client; see client.h.
- *
- * The heart is `exchange`: it (re)connects, (re)sends and listens in turns until there is an answer to the request in
- * flight or the deadline has come. The socket never blocks; every wait is a poll that ends at the deadline at the latest. */
-#include "io/client.h"
+/* The client library's public functions; see tael/client.h and client_internal.h. */
+#include <tael/client.h>
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <poll.h>
-#include <stdarg.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
-#include <tael/assert.h>
-#include <tael/frame.h>
-#include <tael/limits.h>
-#include <tael/multi_batch.h>
-#include <tael/operation.h>
+#include "io/aegis.h"
+#include "io/client_internal.h"
 
-#include "io/address.h"
-#include "io/frame.h"
-
-/* 0.17.9. Any release is accepted and comes back in the replies. */
-#define CLIENT_RELEASE 0x00001109u
 #define NS_PER_MS 1000000ull
+#define QUEUE_MAX_DEFAULT 16384
+#define TIMEOUT_DEFAULT_NS (60 * TAEL_NS_PER_S)
+#define CONNECT_TIMEOUT_DEFAULT_NS (10 * TAEL_NS_PER_S)
 #define RETRANSMIT_DEFAULT_NS (600 * NS_PER_MS)
-#define BACKOFF_FIRST_NS (10 * NS_PER_MS)
-#define BACKOFF_MAX_NS (10 * TAEL_NS_PER_S) /* between retransmissions */
-#define RECONNECT_MAX_NS TAEL_NS_PER_S /* between connects: a refused connect is cheap */
-#define WAITING_AFTER_NS TAEL_NS_PER_S
-/* A connection on which this many sends went unanswered is given up: the peer may be gone without a word. */
-#define SILENCES_MAX 4
-
-/* What a wait for the answer came to. */
-enum outcome {
-    OUTCOME_ANSWER,
-    OUTCOME_SILENCE, /* the time to listen is over, the connection stands */
-    OUTCOME_DROPPED, /* the connection is gone, or what came over it was wrong */
-    OUTCOME_BUSY,
-    OUTCOME_EVICTED,
-    OUTCOME_IGNORED, /* a frame that is none of our business: listen on */
-};
-
-struct tael_client {
-    struct tael_address address;
-    tael_u128 cluster;
-    void (*waiting)(void *context, const char *why);
-    void *context;
-    tael_u128 id;
-    tael_u128 parent; /* the previous reply's context */
-    uint64_t session; /* 0 before register */
-    uint64_t retransmit_ns;
-    uint64_t random; /* xorshift64 */
-    uint64_t busy_wait_ns; /* the server's wish, of the last busy */
-    uint64_t latency_ns; /* of the previous request */
-    uint64_t deadline_ns; /* of the call being served */
-    uint32_t number; /* of the last request */
-    uint32_t silences; /* on this connection */
-    uint32_t resends; /* of this request, after silence */
-    uint32_t drops; /* of connections since the last that worked */
-    int socket; /* -1: not connected */
-    uint8_t eviction; /* enum tael_eviction_reason of the last eviction */
-    bool is_over;
-    bool was_connected;
-    struct tael_frame *request; /* header and body, TAEL_MESSAGE_SIZE_MAX bytes */
-    struct tael_frame *answer; /* as long */
-    struct tael_client_counters counters;
-    char why[160]; /* what the last attempt failed of */
-    char error[384];
-};
-
-static uint64_t now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * TAEL_NS_PER_S + (uint64_t)now.tv_nsec;
-}
+#define TIMEOUT_MAX_NS (1ull << 62) /* so that a deadline never overflows */
 
 static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
-static void sleep_until(uint64_t deadline_ns) {
-    const struct timespec wake = {.tv_sec = (time_t)(deadline_ns / TAEL_NS_PER_S),
-                                  .tv_nsec = (long)(deadline_ns % TAEL_NS_PER_S)};
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &wake, NULL) == EINTR) {
+static struct timespec timespec_of(uint64_t time_ns) {
+    return (struct timespec){.tv_sec = (time_t)(time_ns / TAEL_NS_PER_S), .tv_nsec = (long)(time_ns % TAEL_NS_PER_S)};
+}
+
+/* --- submitting --- */
+
+/* Waits for a free slot until the deadline, with the mutex held. */
+static int room_await(struct tael_client *client, uint64_t deadline_ns) {
+    const struct timespec until = timespec_of(deadline_ns);
+    int error = 0;
+    client->waiters++;
+    while (client->queue.free == TAEL_CLIENT_SLOT_NONE && !client->is_closing && error == 0) {
+        error = pthread_cond_timedwait(&client->room, &client->mutex, &until);
     }
-}
-
-/* 0 .. bound, roughly even: spreads clients that lost the same server. */
-static uint64_t random_up_to(struct tael_client *client, uint64_t bound) {
-    client->random ^= client->random << 13;
-    client->random ^= client->random >> 7;
-    client->random ^= client->random << 17;
-    return client->random % (bound + 1);
-}
-
-static uint64_t backoff_ns(struct tael_client *client, uint32_t attempt, uint64_t max_ns) {
-    const uint64_t grown_ns = attempt >= 20 ? max_ns : earlier(BACKOFF_FIRST_NS << attempt, max_ns);
-    return random_up_to(client, grown_ns);
-}
-
-__attribute__((format(printf, 2, 3))) static void why_set(struct tael_client *client, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(client->why, sizeof client->why, format, arguments);
-    va_end(arguments);
-}
-
-__attribute__((format(printf, 3, 4))) static int error_set(struct tael_client *client, int error, const char *format,
-                                                           ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(client->error, sizeof client->error, format, arguments);
-    va_end(arguments);
-    return error;
-}
-
-/* --- the socket --- */
-
-static void disconnect(struct tael_client *client) {
-    if (client->socket >= 0) close(client->socket);
-    client->socket = -1;
-}
-
-static enum outcome drop(struct tael_client *client, const char *what, int error) {
-    why_set(client, "%s: %s", what, strerror(error));
-    disconnect(client);
-    return OUTCOME_DROPPED;
-}
-
-/* True when the socket has one of `events` (or an error, which the next call on it tells) before the deadline. */
-static bool socket_wait(int socket, short events, uint64_t deadline_ns) {
-    for (;;) {
-        const uint64_t now = now_ns();
-        if (now >= deadline_ns) return false;
-        struct pollfd entry = {.fd = socket, .events = events};
-        const struct timespec left = {.tv_sec = (time_t)((deadline_ns - now) / TAEL_NS_PER_S),
-                                      .tv_nsec = (long)((deadline_ns - now) % TAEL_NS_PER_S)};
-        const int ready = ppoll(&entry, 1, &left, NULL);
-        if (ready > 0) return true;
-        if (ready < 0 && errno != EINTR) return true;
+    client->waiters--;
+    if (client->is_closing) {
+        if (client->waiters == 0) pthread_cond_broadcast(&client->changed);
+        return -ESHUTDOWN;
     }
+    return client->queue.free == TAEL_CLIENT_SLOT_NONE ? -EAGAIN : 0;
 }
 
-/* Connects within the deadline; the socket is set only on success. */
-static enum outcome socket_connect(struct tael_client *client, uint64_t deadline_ns) {
-    const struct sockaddr *peer = (const struct sockaddr *)&client->address.storage;
-    client->socket = socket(peer->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
-    if (client->socket < 0) return drop(client, "socket", errno);
-    const int one = 1;
-    setsockopt(client->socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (connect(client->socket, peer, client->address.size) != 0) {
-        if (errno != EINPROGRESS) return drop(client, "connect", errno);
-        if (!socket_wait(client->socket, POLLOUT, deadline_ns)) return drop(client, "connect", ETIMEDOUT);
-        int error = 0;
-        socklen_t size = sizeof error;
-        getsockopt(client->socket, SOL_SOCKET, SO_ERROR, &error, &size);
-        if (error != 0) return drop(client, "connect", error);
+static int submit_locked(struct tael_client *client, const struct tael_client_submit *submit, uint32_t results_max) {
+    if (client->is_closing) return -ESHUTDOWN;
+    const uint64_t deadline_ns = tael_client_now_ns() + submit->timeout_ns;
+    if (client->queue.free == TAEL_CLIENT_SLOT_NONE) {
+        if ((submit->flags & TAEL_CLIENT_WAIT) == 0) return -EAGAIN;
+        const int error = room_await(client, deadline_ns);
+        if (error != 0) return error;
     }
-    if (client->was_connected) client->counters.reconnects++;
-    client->was_connected = true;
-    client->silences = 0;
-    return OUTCOME_ANSWER;
-}
-
-static enum outcome socket_send(struct tael_client *client, uint64_t deadline_ns) {
-    const uint8_t *bytes = (const uint8_t *)client->request;
-    for (size_t sent = 0; sent < client->request->size;) {
-        const ssize_t size = send(client->socket, bytes + sent, client->request->size - sent, MSG_NOSIGNAL);
-        if (size >= 0) {
-            sent += (size_t)size;
-        } else if (errno == EAGAIN) {
-            /* Half a frame is of no use to a later try on this connection. */
-            if (!socket_wait(client->socket, POLLOUT, deadline_ns)) return drop(client, "send", ETIMEDOUT);
-        } else if (errno != EINTR) {
-            return drop(client, "send", errno);
-        }
-    }
-    return OUTCOME_ANSWER;
-}
-
-/* Reads answer bytes [from, to). Silence is only possible before the first byte of a frame; later it is a dropped frame. */
-static enum outcome socket_receive(struct tael_client *client, size_t from, size_t to, uint64_t deadline_ns) {
-    uint8_t *bytes = (uint8_t *)client->answer;
-    while (from < to) {
-        const ssize_t size = recv(client->socket, bytes + from, to - from, 0);
-        if (size > 0) {
-            from += (size_t)size;
-        } else if (size == 0) {
-            return drop(client, "the server closed the connection", ECONNRESET);
-        } else if (errno == EAGAIN) {
-            if (socket_wait(client->socket, POLLIN, deadline_ns)) continue;
-            if (from == 0) return OUTCOME_SILENCE;
-            return drop(client, "half a frame came", ETIMEDOUT);
-        } else if (errno != EINTR) {
-            return drop(client, "receive", errno);
-        }
-    }
-    return OUTCOME_ANSWER;
-}
-
-/* --- answers --- */
-
-static enum outcome nonsense(struct tael_client *client, const char *what) {
-    why_set(client, "the server sent a wrong frame: %s", what);
-    disconnect(client);
-    return OUTCOME_DROPPED;
-}
-
-static enum outcome frame_receive(struct tael_client *client, uint64_t deadline_ns) {
-    struct tael_frame *answer = client->answer;
-    enum outcome outcome = socket_receive(client, 0, TAEL_FRAME_HEADER_SIZE, deadline_ns);
-    if (outcome != OUTCOME_ANSWER) return outcome;
-    enum tael_frame_verdict verdict = tael_frame_check_header(answer, client->cluster);
-    if (verdict != TAEL_FRAME_ok) return nonsense(client, tael_frame_verdict_text(verdict));
-    /* A frame that has begun is read to its end, unless the sender stalls. */
-    const uint64_t stall_ns = now_ns() + client->retransmit_ns * SILENCES_MAX;
-    outcome = socket_receive(client, TAEL_FRAME_HEADER_SIZE, answer->size, earlier(client->deadline_ns, stall_ns));
-    if (outcome != OUTCOME_ANSWER) return outcome;
-    verdict = tael_frame_check_body(answer);
-    return verdict == TAEL_FRAME_ok ? OUTCOME_ANSWER : nonsense(client, tael_frame_verdict_text(verdict));
-}
-
-static enum outcome reply_judge(struct tael_client *client) {
-    const struct tael_frame_reply *reply = &client->answer->reply;
-    const struct tael_frame_request *request = &client->request->request;
-    if (reply->client != client->id || reply->request < request->request) return OUTCOME_IGNORED;
-    if (reply->request != request->request) return nonsense(client, "a reply to a request that was not sent");
-    if (reply->request_checksum != client->request->checksum) return nonsense(client, "a reply to another request");
-    if (reply->operation != request->operation) return nonsense(client, "a reply of another operation");
-    return OUTCOME_ANSWER;
-}
-
-static enum outcome busy_judge(struct tael_client *client) {
-    const struct tael_frame_busy *busy = &client->answer->busy;
-    if (busy->client != client->id || busy->request_checksum != client->request->checksum) return OUTCOME_IGNORED;
-    static const char *const reasons[] = {
-        [TAEL_BUSY_ACCOUNTS] = "there is no room for more accounts; 'tael start --accounts-max' raises the limit",
-        [TAEL_BUSY_TRANSFERS] = "there is no room for more transfers; 'tael start --transfers-max' raises the limit",
-        [TAEL_BUSY_DISK] = "there is no room on its disk",
-        [TAEL_BUSY_SESSIONS] = "there is no room for the reply",
-    };
-    const bool is_known = busy->reason > 0 && busy->reason < sizeof reasons / sizeof reasons[0];
-    why_set(client, "the server is busy: %s", is_known ? reasons[busy->reason] : "it doesn't say why");
-    client->busy_wait_ns = busy->wait_ms * NS_PER_MS;
-    client->counters.busy++;
-    return OUTCOME_BUSY;
-}
-
-static enum outcome answer_judge(struct tael_client *client) {
-    switch (client->answer->command) {
-    case TAEL_COMMAND_REPLY:
-        return reply_judge(client);
-    case TAEL_COMMAND_EVICTION:
-        if (client->answer->eviction.client != client->id) return OUTCOME_IGNORED;
-        client->eviction = client->answer->eviction.reason;
-        return OUTCOME_EVICTED;
-    case TAEL_COMMAND_BUSY:
-        return busy_judge(client);
-    case TAEL_COMMAND_PONG_CLIENT:
-        return OUTCOME_IGNORED;
-    default:
-        return nonsense(client, "an unknown command");
-    }
-}
-
-static enum outcome answer_await(struct tael_client *client, uint64_t deadline_ns) {
-    enum outcome outcome;
-    do {
-        outcome = frame_receive(client, deadline_ns);
-        if (outcome == OUTCOME_ANSWER) outcome = answer_judge(client);
-    } while (outcome == OUTCOME_IGNORED);
-    return outcome;
-}
-
-/* --- requests --- */
-
-static const char *eviction_text(uint8_t reason) {
-    switch (reason) {
-    case TAEL_EVICTION_NO_SESSION:
-        return "it doesn't know the session (it was the oldest when there were too many, or this is another ledger)";
-    case TAEL_EVICTION_CLIENT_RELEASE_TOO_LOW:
-        return "this client's release is too low for it";
-    case TAEL_EVICTION_CLIENT_RELEASE_TOO_HIGH:
-        return "this client's release is too high for it";
-    case TAEL_EVICTION_INVALID_REQUEST_OPERATION:
-        return "it has no such operation";
-    case TAEL_EVICTION_INVALID_REQUEST_BODY:
-        return "the request's body is wrong";
-    case TAEL_EVICTION_INVALID_REQUEST_BODY_SIZE:
-        return "the size of the request's body is wrong";
-    case TAEL_EVICTION_SESSION_TOO_LOW:
-        return "the same client opened a newer session";
-    case TAEL_EVICTION_SESSION_RELEASE_MISMATCH:
-        return "the session was opened by another release";
-    default:
-        return "it doesn't say why";
-    }
-}
-
-static int evicted(struct tael_client *client) {
-    const bool is_request_wrong = client->eviction == TAEL_EVICTION_INVALID_REQUEST_OPERATION ||
-                                  client->eviction == TAEL_EVICTION_INVALID_REQUEST_BODY ||
-                                  client->eviction == TAEL_EVICTION_INVALID_REQUEST_BODY_SIZE;
-    if (is_request_wrong && client->session != 0) {
-        return error_set(client, -EINVAL, "the server refused the request: %s", eviction_text(client->eviction));
-    }
-    client->is_over = true;
-    return error_set(client, -ECONNABORTED, "the server ended the session: %s", eviction_text(client->eviction));
-}
-
-static int out_of_time(struct tael_client *client, enum outcome last, uint64_t timeout_ns) {
-    char address[TAEL_ADDRESS_TEXT_SIZE];
-    tael_address_format(&client->address, address);
-    client->is_over = true;
-    disconnect(client);
-    const double seconds = (double)timeout_ns / (double)TAEL_NS_PER_S;
-    if (last == OUTCOME_BUSY) {
-        return error_set(client, -EBUSY, "%s was asked for %.3g s without effect: %s", address, seconds, client->why);
-    }
-    return error_set(client, -ETIMEDOUT, "no reply from %s within %.3g s (%s)", address, seconds, client->why);
-}
-
-/* One try: a connection, the request, a time to listen. */
-static enum outcome attempt(struct tael_client *client, bool is_first) {
-    const uint64_t deadline_ns = client->deadline_ns;
-    if (client->socket < 0) {
-        const enum outcome outcome = socket_connect(client, deadline_ns);
-        if (outcome != OUTCOME_ANSWER) return outcome;
-    }
-    if (!is_first) client->counters.retransmissions++;
-    const enum outcome outcome = socket_send(client, deadline_ns);
-    if (outcome != OUTCOME_ANSWER) return outcome;
-    const uint64_t jitter_ns = client->resends == 0 ? 0 : backoff_ns(client, client->resends, BACKOFF_MAX_NS);
-    return answer_await(client, earlier(deadline_ns, now_ns() + client->retransmit_ns + jitter_ns));
-}
-
-/* How long to wait before the next try; also gives up a connection that has been silent for long. */
-static uint64_t pause_ns(struct tael_client *client, enum outcome outcome) {
-    if (outcome == OUTCOME_DROPPED) {
-        return BACKOFF_FIRST_NS + backoff_ns(client, client->drops++, RECONNECT_MAX_NS);
-    }
-    client->drops = 0;
-    if (outcome == OUTCOME_BUSY) return (client->busy_wait_ns == 0 ? NS_PER_MS : client->busy_wait_ns);
-    TAEL_ASSERT(outcome == OUTCOME_SILENCE);
-    why_set(client, "it accepts connections but doesn't answer");
-    client->resends++;
-    if (++client->silences >= SILENCES_MAX) disconnect(client);
+    const bool is_taken = tael_client_queue_push(&client->queue, submit, results_max, deadline_ns);
+    TAEL_ASSERT(is_taken);
+    tael_client_wake(client, deadline_ns);
     return 0;
 }
 
-/* Sends client->request, sealed here, until it is answered, refused, or its time is over. The answer is client->answer. */
-static int exchange(struct tael_client *client, uint64_t timeout_ns) {
-    const uint64_t begun_ns = now_ns();
-    client->deadline_ns = begun_ns + earlier(timeout_ns, UINT64_MAX / 2);
-    tael_frame_seal(client->request);
-    why_set(client, "not connected");
-    enum outcome outcome = OUTCOME_SILENCE;
-    bool is_waiting_told = false;
-    client->resends = 0;
-    client->drops = 0;
-    for (bool is_first = true; is_first || now_ns() < client->deadline_ns; is_first = false) {
-        outcome = attempt(client, is_first);
-        if (outcome == OUTCOME_EVICTED) return evicted(client);
-        if (outcome == OUTCOME_ANSWER) {
-            client->latency_ns = now_ns() - begun_ns;
-            client->parent = client->answer->reply.context;
-            return 0;
-        }
-        const uint64_t again_ns = now_ns() + pause_ns(client, outcome);
-        if (client->waiting != NULL && !is_waiting_told && again_ns - begun_ns > WAITING_AFTER_NS) {
-            client->waiting(client->context, client->why);
-            is_waiting_told = true;
-        }
-        sleep_until(earlier(client->deadline_ns, again_ns));
-    }
-    return out_of_time(client, outcome, timeout_ns);
+int tael_client_submit(struct tael_client *client, const struct tael_client_submit *submit) {
+    uint32_t results_max = 0;
+    struct tael_client_submit whole = *submit;
+    int error = tael_client_submit_check(&whole, &results_max);
+    if (error != 0) return error;
+    if ((whole.flags & TAEL_CLIENT_WAIT) != 0 && pthread_equal(pthread_self(), client->thread)) return -EDEADLK;
+    if (whole.timeout_ns == 0) whole.timeout_ns = client->timeout_ns;
+    whole.timeout_ns = earlier(whole.timeout_ns, TIMEOUT_MAX_NS);
+    tael_client_lock(client);
+    error = submit_locked(client, &whole, results_max);
+    tael_client_unlock(client);
+    return error;
 }
 
-static void request_header_build(struct tael_client *client, uint8_t operation, uint32_t body_size) {
-    const uint64_t latency_us = client->latency_ns / 1000;
-    *client->request = (struct tael_frame){
-        .cluster = client->cluster,
-        .size = TAEL_FRAME_HEADER_SIZE + body_size,
-        .release = CLIENT_RELEASE,
-        .command = TAEL_COMMAND_REQUEST,
-        .request =
-            {
-                .parent = client->parent,
-                .client = client->id,
-                .session = client->session,
-                .request = client->number,
-                .operation = operation,
-                .previous_latency_us = latency_us > UINT32_MAX ? UINT32_MAX : (uint32_t)latency_us,
-            },
+struct call {
+    sem_t done;
+    void *results;
+    uint32_t results_max;
+    uint32_t result_size;
+    int status;
+    struct tael_client_reply *reply;
+};
+
+static void call_complete(void *context, const struct tael_client_result *result) {
+    struct call *call = context;
+    call->status = result->status;
+    if (result->count > call->results_max) {
+        call->status = -ENOBUFS;
+    } else if (result->count > 0) {
+        memcpy(call->results, result->results, (size_t)result->count * call->result_size);
+    }
+    if (call->reply != NULL) {
+        *call->reply =
+            (struct tael_client_reply){.count = result->count, .op = result->op, .timestamp = result->timestamp};
+        snprintf(call->reply->why, sizeof call->reply->why, "%s",
+                 call->status == -ENOBUFS ? "there are more results than there is room for" : result->why);
+    }
+    sem_post(&call->done);
+}
+
+static const char *submit_error_text(int error) {
+    switch (error) {
+    case -EAGAIN:
+        return "the queue was full";
+    case -EINVAL:
+        return "the request is none: no such operation, or not one filter";
+    case -EMSGSIZE:
+        return "too many events for one request, or too many results for its reply";
+    case -EDEADLK:
+        return "a completion must not wait";
+    case -ESHUTDOWN:
+        return "the client is being closed";
+    default:
+        return strerror(-error);
+    }
+}
+
+int tael_client_call(struct tael_client *client, uint8_t operation, const void *events, uint32_t event_count,
+                     void *results, uint32_t results_max, uint64_t timeout_ns, struct tael_client_reply *reply) {
+    struct call call = {.results = results,
+                        .results_max = results_max,
+                        .result_size = tael_operation_info(operation).result_size,
+                        .reply = reply};
+    const struct tael_client_submit submit = {.operation = operation,
+                                              .event_count = event_count,
+                                              .events = events,
+                                              .timeout_ns = timeout_ns,
+                                              .flags = TAEL_CLIENT_WAIT,
+                                              .completion = call_complete,
+                                              .context = &call};
+    if (sem_init(&call.done, 0, 0) != 0) return -errno;
+    const int error = tael_client_submit(client, &submit);
+    if (error == 0) {
+        while (sem_wait(&call.done) != 0) continue; /* a signal interrupts it */
+    } else if (reply != NULL) {
+        *reply = (struct tael_client_reply){0};
+        snprintf(reply->why, sizeof reply->why, "%s", submit_error_text(error));
+    }
+    sem_destroy(&call.done);
+    return error != 0 ? error : call.status;
+}
+
+bool tael_client_outcome_is_unknown(int status) {
+    return status == -ETIMEDOUT || status == -ECONNABORTED || status == -EPROTO || status == -ESHUTDOWN;
+}
+
+struct tael_client_counters tael_client_counters(const struct tael_client *client) {
+    /* Relaxed: numbers by themselves. */
+    return (struct tael_client_counters){
+        .submits = atomic_load_explicit(&client->submits, memory_order_relaxed),
+        .requests = atomic_load_explicit(&client->requests, memory_order_relaxed),
+        .retransmissions = atomic_load_explicit(&client->wire.retransmissions, memory_order_relaxed),
+        .reconnects = atomic_load_explicit(&client->wire.reconnects, memory_order_relaxed),
+        .busy = atomic_load_explicit(&client->wire.busy, memory_order_relaxed),
+        .sessions = atomic_load_explicit(&client->wire.sessions, memory_order_relaxed),
     };
 }
+
+/* --- opening and closing --- */
 
 static int random_fill(void *out, size_t size) {
     for (size_t filled = 0; filled < size;) {
@@ -408,99 +171,196 @@ static int random_fill(void *out, size_t size) {
     return 0;
 }
 
-int tael_client_new(const struct tael_client_options *options, struct tael_client **out) {
-    struct tael_client *client = calloc(1, sizeof *client);
-    if (client == NULL) return -ENOMEM;
-    client->socket = -1;
-    client->cluster = options->cluster;
-    client->waiting = options->waiting;
-    client->context = options->context;
-    client->retransmit_ns = options->retransmit_ns == 0 ? RETRANSMIT_DEFAULT_NS : options->retransmit_ns;
-    int error = tael_address_parse(options->address, &client->address);
-    if (error == 0) error = random_fill(&client->id, sizeof client->id);
-    if (error == 0) error = random_fill(&client->random, sizeof client->random);
-    if (error != 0) goto fail;
-    error = -ENOMEM;
-    client->request = aligned_alloc(TAEL_SECTOR_SIZE, TAEL_MESSAGE_SIZE_MAX);
-    client->answer = aligned_alloc(TAEL_SECTOR_SIZE, TAEL_MESSAGE_SIZE_MAX);
-    if (client->request == NULL || client->answer == NULL) goto fail;
-    client->id |= 1; /* never zero */
-    client->random |= 1;
-    *out = client;
-    return 0;
-fail:
-    tael_client_free(client);
-    return error;
+static int wire_init(struct tael_client *client, const struct tael_client_options *options) {
+    struct tael_client_wire *wire = &client->wire;
+    wire->cluster = options->cluster;
+    wire->retransmit_ns = options->retransmit_ns == 0 ? RETRANSMIT_DEFAULT_NS : options->retransmit_ns;
+    wire->timer_ns = TAEL_CLIENT_NEVER;
+    wire->waiting = options->waiting;
+    wire->waiting_context = options->waiting_context;
+    int error = random_fill(&wire->ids.secret, sizeof wire->ids.secret);
+    if (error == 0) error = random_fill(&wire->random, sizeof wire->random);
+    if (error != 0) return error;
+    wire->random |= 1;
+    wire->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (wire->epoll < 0) return -errno;
+    client->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (client->wake_fd < 0) return -errno;
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    return epoll_ctl(wire->epoll, EPOLL_CTL_ADD, client->wake_fd, &event) == 0 ? 0 : -errno;
 }
 
-void tael_client_free(struct tael_client *client) {
-    if (client == NULL) return;
-    disconnect(client);
-    free(client->request);
-    free(client->answer);
+static int lanes_init(struct tael_client *client, uint32_t lanes_max) {
+    client->lanes = calloc(lanes_max, sizeof *client->lanes);
+    client->idle.lanes = calloc(lanes_max, sizeof *client->idle.lanes);
+    client->closed.lanes = calloc(lanes_max, sizeof *client->closed.lanes);
+    if (client->lanes == NULL || client->idle.lanes == NULL || client->closed.lanes == NULL) return -ENOMEM;
+    for (; client->lanes_count < lanes_max; client->lanes_count++) {
+        struct tael_client_lane *lane = &client->lanes[client->lanes_count];
+        const int error = tael_client_session_init(&lane->session, &client->wire);
+        if (error != 0) return error;
+        lane->parts = malloc(TAEL_CLIENT_PARTS_MAX * sizeof *lane->parts);
+        if (lane->parts != NULL) continue;
+        tael_client_session_free(&lane->session);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+static int sync_init(struct tael_client *client) {
+    pthread_condattr_t attributes;
+    if (pthread_mutex_init(&client->mutex, NULL) != 0) return -ENOMEM;
+    if (pthread_condattr_init(&attributes) != 0) return -ENOMEM;
+    int error = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    if (error == 0) error = pthread_cond_init(&client->room, &attributes);
+    if (error == 0) error = pthread_cond_init(&client->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return -error;
+}
+
+/* Gives back all that a client without a thread has. */
+static void client_free(struct tael_client *client) {
+    for (uint32_t i = 0; i < client->lanes_count; i++) {
+        tael_client_session_free(&client->lanes[i].session);
+        free(client->lanes[i].parts);
+    }
+    if (client->wake_fd >= 0) close(client->wake_fd);
+    if (client->wire.epoll >= 0) close(client->wire.epoll);
+    tael_client_queue_free(&client->queue);
+    free(client->lanes);
+    free(client->idle.lanes);
+    free(client->closed.lanes);
+    pthread_cond_destroy(&client->changed);
+    pthread_cond_destroy(&client->room);
+    pthread_mutex_destroy(&client->mutex);
     free(client);
 }
 
-void *tael_client_body(struct tael_client *client) { return client->request + 1; }
-const char *tael_client_error(const struct tael_client *client) { return client->error; }
-struct tael_client_counters tael_client_counters(const struct tael_client *client) {
-    return client->counters;
-}
-uint64_t tael_client_session(const struct tael_client *client) { return client->session; }
-
-int tael_client_register(struct tael_client *client, uint64_t timeout_ns) {
-    TAEL_ASSERT(client->session == 0);
-    TAEL_ASSERT(client->number == 0);
-    uint8_t *body = tael_client_body(client);
-    const uint32_t body_size = tael_operation_info(TAEL_OPERATION_register).event_size;
-    const uint32_t capabilities = TAEL_CAPABILITY_BUSY;
-    memset(body, 0, body_size);
-    memcpy(body + TAEL_CAPABILITIES_OFFSET, &capabilities, sizeof capabilities);
-    request_header_build(client, TAEL_OPERATION_register, body_size);
-    const int error = exchange(client, timeout_ns);
-    if (error != 0) return error;
-    client->session = client->answer->reply.commit;
-    if (client->session != 0 && tael_frame_body_size(client->answer) == sizeof(struct tael_register_result)) return 0;
-    client->is_over = true;
-    return error_set(client, -EPROTO, "the server's answer to the opening of a session is wrong");
+/* The program's signals are not for the library's thread. */
+static int thread_start(struct tael_client *client) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int error = pthread_create(&client->thread, NULL, tael_client_loop, client);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error == 0) pthread_setname_np(client->thread, "tael-client");
+    return -error;
 }
 
-int tael_client_request(struct tael_client *client, uint8_t operation, uint32_t body_size, uint64_t timeout_ns,
-                        struct tael_client_reply *reply) {
-    TAEL_ASSERT(body_size <= TAEL_BODY_SIZE_MAX);
-    TAEL_ASSERT(client->number < UINT32_MAX);
-    if (client->is_over || client->session == 0) {
-        return error_set(client, -ECONNABORTED, "there is no session: it is over, or was never opened");
+/* Waits until all sessions are open, with the reason in client->connect_why where they aren't. */
+static int sessions_await(struct tael_client *client) {
+    const struct timespec until = timespec_of(tael_client_now_ns() + client->connect_timeout_ns);
+    int error = 0;
+    tael_client_lock(client);
+    while (client->opened < client->lanes_count && !client->is_refused && error == 0) {
+        error = pthread_cond_timedwait(&client->changed, &client->mutex, &until);
     }
-    client->number++;
-    request_header_build(client, operation, body_size);
-    const int error = exchange(client, timeout_ns);
-    if (error != 0) return error;
-    *reply = (struct tael_client_reply){
-        .body = client->answer + 1,
-        .body_size = tael_frame_body_size(client->answer),
-        .op = client->answer->reply.op,
-        .timestamp = client->answer->reply.timestamp,
-    };
+    const bool is_open = client->opened == client->lanes_count;
+    const bool is_refused = client->is_refused;
+    tael_client_unlock(client);
+    if (is_open) return 0;
+    return is_refused ? -ECONNABORTED : -ETIMEDOUT;
+}
+
+static int options_check(const struct tael_client_options *options, struct tael_address *address) {
+    if (options->address == NULL || tael_address_parse(options->address, address) != 0) return -EINVAL;
+    if (options->sessions > TAEL_CLIENT_SESSIONS_MAX || options->queue_max > TAEL_CLIENT_QUEUE_MAX) return -EINVAL;
+    return tael_aegis_supported() ? 0 : -ENOTSUP;
+}
+
+static int client_new(const struct tael_client_options *options, const struct tael_address *address,
+                      struct tael_client **out) {
+    struct tael_client *client = calloc(1, sizeof *client);
+    if (client == NULL) return -ENOMEM;
+    client->wake_fd = -1;
+    client->wire.epoll = -1;
+    client->wire.address = *address;
+    client->timeout_ns = options->timeout_ns == 0 ? TIMEOUT_DEFAULT_NS : options->timeout_ns;
+    client->connect_timeout_ns = options->connect_timeout_ns == 0
+                                     ? CONNECT_TIMEOUT_DEFAULT_NS
+                                     : earlier(options->connect_timeout_ns, TIMEOUT_MAX_NS);
+    int error = sync_init(client);
+    if (error == 0) error = wire_init(client, options);
+    if (error == 0) error = lanes_init(client, options->sessions == 0 ? 1 : options->sessions);
+    if (error == 0) {
+        error =
+            tael_client_queue_init(&client->queue, options->queue_max == 0 ? QUEUE_MAX_DEFAULT : options->queue_max);
+    }
+    if (error == 0) error = thread_start(client);
+    if (error != 0) {
+        client_free(client);
+        return error;
+    }
+    *out = client;
     return 0;
 }
 
-int tael_client_batch(struct tael_client *client, uint8_t operation, uint32_t event_count, uint64_t timeout_ns,
-                      struct tael_client_reply *reply, uint32_t *result_count) {
-    const struct tael_operation_info info = tael_operation_info(operation);
-    TAEL_ASSERT(info.multi_batch);
-    TAEL_ASSERT(event_count <= TAEL_EVENTS_MAX);
-    const uint16_t count = (uint16_t)event_count;
-    const uint32_t body_size =
-        tael_multi_batch_encode(tael_client_body(client), event_count * info.event_size, &count, 1, info.event_size);
-    const int error = tael_client_request(client, operation, body_size, timeout_ns, reply);
-    if (error != 0) return error;
-    struct tael_multi_batch results;
-    if (tael_multi_batch_decode(reply->body, reply->body_size, info.result_size, &results) == TAEL_MULTI_BATCH_OK &&
-        results.batch_count == 1) {
-        *result_count = results.element_count;
+/* Why it could not even begin. */
+static void begin_why(const struct tael_client_options *options, int error, char why[TAEL_CLIENT_WHY_SIZE]) {
+    switch (error) {
+    case -EINVAL:
+        snprintf(why, TAEL_CLIENT_WHY_SIZE, "'%s' is no address, or an option is out of its range",
+                 options->address == NULL ? "" : options->address);
+        break;
+    case -ENOTSUP:
+        snprintf(why, TAEL_CLIENT_WHY_SIZE, "this processor lacks AES-NI, AVX2 or BMI2");
+        break;
+    default:
+        snprintf(why, TAEL_CLIENT_WHY_SIZE, "%s", strerror(-error));
+    }
+}
+
+/* Why the sessions of a stopped client were not opened. */
+static void sessions_why(const struct tael_client *client, int error, char why[TAEL_CLIENT_WHY_SIZE]) {
+    char address[TAEL_ADDRESS_TEXT_SIZE];
+    tael_address_format(&client->wire.address, address);
+    if (error == -ECONNABORTED) {
+        snprintf(why, TAEL_CLIENT_WHY_SIZE, "%s", client->refused_why);
+    } else {
+        snprintf(why, TAEL_CLIENT_WHY_SIZE, "no reply from %s within %.3g s (%s)", address,
+                 (double)client->connect_timeout_ns / (double)TAEL_NS_PER_S, tael_client_sessions_trouble(client));
+    }
+}
+
+/* Ends the thread and lets those go that wait for room. */
+static void client_stop(struct tael_client *client, uint64_t wait_ns) {
+    tael_client_lock(client);
+    client->close_at_ns = tael_client_now_ns() + earlier(wait_ns, TIMEOUT_MAX_NS);
+    client->is_closing = true;
+    client->wants_submits = true;
+    pthread_cond_broadcast(&client->room);
+    tael_client_wake(client, 0);
+    tael_client_unlock(client);
+    pthread_join(client->thread, NULL);
+    tael_client_lock(client);
+    while (client->waiters > 0) pthread_cond_wait(&client->changed, &client->mutex);
+    tael_client_unlock(client);
+}
+
+int tael_client_connect(const struct tael_client_options *options, struct tael_client **out,
+                        char why[TAEL_CLIENT_WHY_SIZE]) {
+    struct tael_address address;
+    struct tael_client *client = NULL;
+    int error = options_check(options, &address);
+    if (error == 0) error = client_new(options, &address, &client);
+    if (error != 0) {
+        if (why != NULL) begin_why(options, error, why);
+        return error;
+    }
+    error = sessions_await(client);
+    if (error == 0) {
+        *out = client;
         return 0;
     }
-    client->is_over = true;
-    return error_set(client, -EPROTO, "the body of the server's reply to %s is wrong", info.name);
+    client_stop(client, 0);
+    if (why != NULL) sessions_why(client, error, why);
+    client_free(client);
+    return error;
+}
+
+void tael_client_close(struct tael_client *client, uint64_t wait_ns) {
+    if (client == NULL) return;
+    TAEL_ASSERT(!pthread_equal(pthread_self(), client->thread));
+    client_stop(client, wait_ns);
+    client_free(client);
 }

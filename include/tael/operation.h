@@ -62,17 +62,22 @@ struct tael_operation_info {
 #define TAEL_OPERATION_IS_FRAMED true
 #define TAEL_OPERATION_IS_BARE false
 
-/* What an operation number means; kind TAEL_OPERATION_UNKNOWN where it means nothing. */
+/* What an operation number means; kind TAEL_OPERATION_UNKNOWN where it means nothing. Without compound literals, for
+ * C++. */
 static inline struct tael_operation_info tael_operation_info(uint8_t number) {
     switch (number) {
 #define X(number, name, kind, event, result, framing, filters)                                                         \
-    case number:                                                                                                       \
-        return (struct tael_operation_info){#name,  TAEL_OPERATION_##kind,       event,                                \
-                                            result, TAEL_OPERATION_IS_##framing, filters};
+    case number: {                                                                                                     \
+        const struct tael_operation_info info = {#name,  TAEL_OPERATION_##kind,       event,                           \
+                                                 result, TAEL_OPERATION_IS_##framing, filters};                        \
+        return info;                                                                                                   \
+    }
         TAEL_OPERATION_TABLE(X)
 #undef X
-    default:
-        return (struct tael_operation_info){0};
+    default: {
+        const struct tael_operation_info none = {NULL, TAEL_OPERATION_UNKNOWN, 0, 0, false, false};
+        return none;
+    }
     }
 }
 

@@ -8,20 +8,18 @@
 
 #include <cmocka.h>
 
-#include <tael/flag.h>
-#include <tael/operation.h>
-#include <tael/status.h>
+#include <tael/client.h>
+#include <tael/limits.h>
 
-#include "io/client.h"
+static struct tael_transfer found_transfers[TAEL_EVENTS_MAX];
 
-/* One read with one batch; returns the number of results, which stand in reply->body. */
-static uint32_t read_batch(struct tael_client *client, uint8_t operation, uint32_t count,
-                           struct tael_client_reply *reply) {
-    uint32_t result_count;
-    if (tael_client_batch(client, operation, count, LOAD_TIMEOUT_NS, reply, &result_count) != 0) {
-        fail_msg("%s", tael_client_error(client));
+/* One read; returns the number of results, which stand in found_transfers. */
+static uint32_t read_transfers(struct tael_client *client, uint8_t operation, const void *events, uint32_t count) {
+    struct tael_client_reply reply;
+    if (tael_client_call(client, operation, events, count, found_transfers, TAEL_EVENTS_MAX, 0, &reply) != 0) {
+        fail_msg("%s", reply.why);
     }
-    return result_count;
+    return reply.count;
 }
 
 static void check_stored(const struct load_entry *entry, const struct tael_transfer *stored) {
@@ -57,11 +55,10 @@ uint64_t check_acknowledged(struct tael_client *client, const struct load_sessio
     uint64_t created = 0;
     while (first < end) {
         const uint64_t count = end - first < TAEL_EVENTS_MAX ? end - first : TAEL_EVENTS_MAX;
-        tael_u128 *ids = tael_client_body(client);
+        static tael_u128 ids[TAEL_EVENTS_MAX];
         for (uint64_t i = 0; i < count; i++) ids[i] = session->entries[first + i].sent.id;
-        struct tael_client_reply reply;
-        const uint32_t found = read_batch(client, TAEL_OPERATION_lookup_transfers, (uint32_t)count, &reply);
-        created += check_lookup(session->entries + first, count, reply.body, found);
+        const uint32_t found = read_transfers(client, TAEL_OPERATION_lookup_transfers, ids, (uint32_t)count);
+        created += check_lookup(session->entries + first, count, found_transfers, found);
         first += count;
     }
     return created;
@@ -74,10 +71,8 @@ uint64_t check_once(struct tael_client *client, const struct load_session *sessi
     for (;;) {
         const struct tael_query_filter filter = {
             .user_data_64 = session->number + 1, .timestamp_min = timestamp + 1, .limit = TAEL_EVENTS_MAX};
-        memcpy(tael_client_body(client), &filter, sizeof filter);
-        struct tael_client_reply reply;
-        const uint32_t found = read_batch(client, TAEL_OPERATION_query_transfers, 1, &reply);
-        const struct tael_transfer *transfers = reply.body;
+        const uint32_t found = read_transfers(client, TAEL_OPERATION_query_transfers, &filter, 1);
+        const struct tael_transfer *transfers = found_transfers;
         for (uint32_t i = 0; i < found; i++) {
             /* A session sends its ids in rising order, one request after the other: none comes back. */
             assert_true(transfers[i].timestamp > timestamp);

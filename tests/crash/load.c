@@ -10,12 +10,8 @@
 
 #include <cmocka.h>
 
-#include <tael/flag.h>
+#include <tael/client.h>
 #include <tael/limits.h>
-#include <tael/operation.h>
-#include <tael/status.h>
-
-#include "io/client.h"
 
 #define RETRANSMIT_NS (TAEL_NS_PER_S / 10)
 #define POST_ALL TAEL_U128_MAX
@@ -29,12 +25,12 @@ uint64_t load_random(uint64_t *state) {
 }
 
 static struct tael_client *client_connected(const char *address) {
-    const struct tael_client_options options = {.address = address, .retransmit_ns = RETRANSMIT_NS};
+    const struct tael_client_options options = {.address = address,
+                                                .retransmit_ns = RETRANSMIT_NS,
+                                                .timeout_ns = LOAD_TIMEOUT_NS,
+                                                .connect_timeout_ns = LOAD_TIMEOUT_NS};
     struct tael_client *client = NULL;
-    if (tael_client_new(&options, &client) != 0) return NULL;
-    if (tael_client_register(client, LOAD_TIMEOUT_NS) == 0) return client;
-    tael_client_free(client);
-    return NULL;
+    return tael_client_connect(&options, &client, NULL) == 0 ? client : NULL;
 }
 
 struct tael_client *load_client(const char *address) {
@@ -45,21 +41,18 @@ struct tael_client *load_client(const char *address) {
 
 void load_open_accounts(const char *address) {
     struct tael_client *client = load_client(address);
-    struct tael_account *accounts = tael_client_body(client);
-    memset(accounts, 0, LOAD_ACCOUNTS * sizeof *accounts);
+    struct tael_account accounts[LOAD_ACCOUNTS];
     for (uint32_t i = 0; i < LOAD_ACCOUNTS; i++) {
         accounts[i] = (struct tael_account){.id = i + 1, .ledger = 1, .code = 1};
         if (i % 2 == 0) accounts[i].flags = TAEL_ACCOUNT_FLAG_history;
         if (i == LOAD_ACCOUNTS - 1) accounts[i].flags = TAEL_ACCOUNT_FLAG_debits_must_not_exceed_credits;
     }
-    struct tael_client_reply reply;
-    uint32_t count;
-    assert_int_equal(
-        tael_client_batch(client, TAEL_OPERATION_create_accounts, LOAD_ACCOUNTS, LOAD_TIMEOUT_NS, &reply, &count), 0);
-    assert_int_equal(count, LOAD_ACCOUNTS);
-    const struct tael_create_result *results = reply.body;
-    for (uint32_t i = 0; i < count; i++) assert_int_equal(results[i].status, TAEL_STATUS_CREATED);
-    tael_client_free(client);
+    struct tael_create_result results[LOAD_ACCOUNTS];
+    assert_int_equal(tael_client_call(client, TAEL_OPERATION_create_accounts, accounts, LOAD_ACCOUNTS, results,
+                                      LOAD_ACCOUNTS, 0, NULL),
+                     0);
+    for (uint32_t i = 0; i < LOAD_ACCOUNTS; i++) assert_int_equal(results[i].status, TAEL_STATUS_CREATED);
+    tael_client_close(client, 0);
 }
 
 /* A post or void of one of the session's recent transfers, whatever has become of that one. */
@@ -104,21 +97,17 @@ static bool post_batch(struct load_session *session, struct tael_client *client)
     const uint64_t first = atomic_load_explicit(&session->acknowledged, memory_order_relaxed); /* relaxed: own number */
     const uint32_t count = 1 + (uint32_t)(load_random(&session->random) % LOAD_BATCH_MAX);
     if (first + count > LOAD_TRANSFERS_MAX) return false;
-    struct tael_transfer *events = tael_client_body(client);
+    struct tael_transfer events[LOAD_BATCH_MAX];
+    struct tael_create_result results[LOAD_BATCH_MAX];
     for (uint32_t i = 0; i < count; i++) {
         session->entries[first + i].sent = events[i] = transfer_random(session, first + i);
     }
     struct tael_client_reply reply;
-    uint32_t result_count;
-    if (tael_client_batch(client, TAEL_OPERATION_create_transfers, count, LOAD_TIMEOUT_NS, &reply, &result_count) !=
-            0 ||
-        result_count != count) {
-        snprintf(session->failure_text, sizeof session->failure_text, "session %u: %s", session->number,
-                 tael_client_error(client));
+    if (tael_client_call(client, TAEL_OPERATION_create_transfers, events, count, results, count, 0, &reply) != 0) {
+        snprintf(session->failure_text, sizeof session->failure_text, "session %u: %s", session->number, reply.why);
         session->failure = session->failure_text;
         return false;
     }
-    const struct tael_create_result *results = reply.body;
     for (uint32_t i = 0; i < count; i++) session->entries[first + i].result = results[i];
     session->requests++;
     atomic_store_explicit(&session->op, reply.op, memory_order_relaxed); /* relaxed: a number by itself */
@@ -141,7 +130,7 @@ static void *session_run(void *argument) {
     const struct tael_client_counters counters = tael_client_counters(client);
     session->retransmissions = counters.retransmissions;
     session->reconnects = counters.reconnects;
-    tael_client_free(client);
+    tael_client_close(client, 0);
     return NULL;
 }
 

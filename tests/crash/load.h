@@ -45,7 +45,7 @@ struct load_session {
     uint64_t retransmissions;
     uint64_t reconnects;
     const char *failure; /* NULL: all went well; read after the thread's end */
-    char failure_text[256];
+    char failure_text[512];
 };
 
 struct load {

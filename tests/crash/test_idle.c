@@ -18,10 +18,8 @@
 
 #include <cmocka.h>
 
-#include <tael/operation.h>
-#include <tael/status.h>
+#include <tael/client.h>
 
-#include "io/client.h"
 #include "tests/crash/load.h"
 #include "tests/crash/process.h"
 
@@ -74,15 +72,13 @@ static uint64_t commit_one_at_a_time(const char *where) {
     for (uint32_t i = 0; i < COMMITS; i++) {
         const struct tael_transfer transfer = {
             .id = ++number, .debit_account_id = 1, .credit_account_id = 2, .amount = 1, .ledger = 1, .code = 1};
-        memcpy(tael_client_body(client), &transfer, sizeof transfer);
-        struct tael_client_reply reply;
-        uint32_t count;
+        struct tael_create_result result;
         const uint64_t begun = monotonic_ns();
-        assert_int_equal(tael_client_batch(client, TAEL_OPERATION_create_transfers, 1, LOAD_TIMEOUT_NS, &reply, &count),
-                         0);
+        assert_int_equal(
+            tael_client_call(client, TAEL_OPERATION_create_transfers, &transfer, 1, &result, 1, LOAD_TIMEOUT_NS, NULL),
+            0);
         latency_ns[i] = monotonic_ns() - begun;
-        const struct tael_create_result *result = reply.body;
-        assert_int_equal(result->status, TAEL_STATUS_CREATED);
+        assert_int_equal(result.status, TAEL_STATUS_CREATED);
     }
     qsort(latency_ns, COMMITS, sizeof latency_ns[0], compare_u64);
     const uint64_t *half = &latency_ns[COMMITS / 2];
@@ -141,7 +137,7 @@ static int group_setup(void **state) {
 
 static int group_teardown(void **state) {
     (void)state;
-    tael_client_free(client);
+    tael_client_close(client, 0);
     process_server_stop(&server);
     process_server_remove(&server);
     return 0;

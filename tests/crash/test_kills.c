@@ -20,7 +20,8 @@
 
 #include <cmocka.h>
 
-#include "io/client.h"
+#include <tael/client.h>
+
 #include "tests/crash/check.h"
 #include "tests/crash/load.h"
 #include "tests/crash/process.h"
@@ -70,7 +71,7 @@ static void check_news(void) {
         created += check_acknowledged(client, &load.sessions[i], checked[i], end);
         checked[i] = end;
     }
-    tael_client_free(client);
+    tael_client_close(client, 0);
 }
 
 static uint64_t checked_sum(void) {
@@ -131,7 +132,7 @@ static void test_nothing_is_there_twice(void **state) {
         found += check_once(client, &load.sessions[i]);
     }
     assert_int_equal(found, created);
-    tael_client_free(client);
+    tael_client_close(client, 0);
 }
 
 static void test_the_books_balance_and_a_clean_stop_changes_nothing(void **state) {

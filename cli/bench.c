@@ -302,6 +302,7 @@ static int bench_measure(struct bench *bench) {
     bench->room = UINT64_MAX;
     bench->report.options = &bench->load_options;
     bench->report.rate = bench->options->rate;
+    (void)getloadavg(&bench->report.load_average, 1);
     if (bench->options->to == NULL && !own_server_start(bench)) return TAEL_EXIT_FAILED;
     if (!load_open(bench)) return TAEL_EXIT_FAILED;
     const bool is_well = runs_measure(bench);

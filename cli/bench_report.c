@@ -60,6 +60,10 @@ const char *tael_bench_generator_limit(const struct tael_bench_run *run, uint64_
     return NULL;
 }
 
+bool tael_bench_rate_is_held(const struct tael_bench_run *run, uint64_t rate) {
+    return tael_bench_rate(&run->load) * 1.02 >= (double)rate;
+}
+
 /* --- for people --- */
 
 static void latency_print(const char *name, const struct tael_histogram *histogram) {
@@ -104,6 +108,10 @@ static void run_print(const struct tael_bench_run *run, uint64_t rate) {
     }
     const char *limit = tael_bench_generator_limit(run, rate);
     if (limit != NULL) printf("  %s\n", limit);
+    if (!tael_bench_rate_is_held(run, rate)) {
+        printf("  replies did not keep up with %s transfers/s: latency is that of a growing queue\n",
+               tael_number_format(rate, number[0]));
+    }
 }
 
 static const char *const choice_names[] = {
@@ -120,7 +128,7 @@ void tael_bench_print(const struct tael_bench_report *report) {
            " sessions\n",
            tael_number_format(mix->accounts, number[0]), tael_number_format(report->accounts_opened, number[1]),
            choice_names[mix->choice], mix->batch, options->outstanding, options->sessions);
-    printf("making a transfer takes %.0f ns\n", report->make_cost_ns);
+    printf("making a transfer takes %.0f ns; load average before: %.2f\n", report->make_cost_ns, report->load_average);
     for (uint32_t i = 0; i < report->runs_count; i++) run_print(&report->runs[i], report->rate);
     if (report->runs_count > 1) {
         printf("median %s transfers/s of %" PRIu32 " runs, from %s",
@@ -166,6 +174,7 @@ static json_t *run_json(const struct tael_bench_run *run, uint64_t rate) {
     if (rate != 0) {
         json_object_set_new(object, "late_us", latency_json(&load->late_ns));
         json_object_set_new(object, "waited", json_integer((json_int_t)load->waited));
+        json_object_set_new(object, "rate_is_held", json_boolean(tael_bench_rate_is_held(run, rate)));
     }
     json_object_set_new(object, "retransmissions", json_integer((json_int_t)load->retransmissions));
     json_object_set_new(object, "reconnects", json_integer((json_int_t)load->reconnects));
@@ -199,6 +208,7 @@ json_t *tael_bench_json(const struct tael_bench_report *report) {
     json_object_set_new(object, "options", options_json(report));
     json_object_set_new(object, "accounts_opened", json_integer((json_int_t)report->accounts_opened));
     json_object_set_new(object, "make_cost_ns", json_real(report->make_cost_ns));
+    json_object_set_new(object, "load_average", json_real(report->load_average));
     json_object_set_new(object, "runs", runs);
     json_object_set_new(object, "trial_balance", tael_trial_balance_json(report->balance));
     return object;

@@ -20,6 +20,7 @@ struct tael_bench_report {
     uint64_t rate; /* that was asked for; 0: closed loop */
     uint64_t accounts_opened;
     double make_cost_ns; /* of making one transfer */
+    double load_average; /* of the machine's last minute, before: what else runs takes part in the figures */
     struct tael_bench_run *runs; /* in the order of their transfers a second: see tael_bench_runs_sort */
     uint32_t runs_count;
     const struct tael_trial_balance *balance;
@@ -34,6 +35,9 @@ const struct tael_bench_run *tael_bench_median(const struct tael_bench_report *r
 
 /* Whether the generator, not the server, set the figures: a sentence, or NULL when it didn't. */
 const char *tael_bench_generator_limit(const struct tael_bench_run *run, uint64_t rate);
+
+/* Whether replies kept up with the rate: the run took at most a fiftieth longer. True in a closed loop. */
+bool tael_bench_rate_is_held(const struct tael_bench_run *run, uint64_t rate);
 
 void tael_bench_print(const struct tael_bench_report *report);
 json_t *tael_bench_json(const struct tael_bench_report *report);

@@ -52,6 +52,12 @@ bench --transfers 3000 --batch 1 --sessions 8 --choice zipf --rate 20000 || fail
 all_created 3000
 rate=$(json transfers_per_s)
 [ "${rate%.*}" -le 20100 ] || fail "faster than asked for: $rate"
+grep -q '"rate_is_held": ' "$work/out" || fail "no word of whether the rate is held"
+bench --transfers 3000 --batch 1 --sessions 1 --rate 900000 || fail "at a rate that one session can't have"
+expect rate_is_held false
+all_created 3000
+bench --transfers 3000 --batch 1 --sessions 8 --rate 20000 --clients 2 || fail "at a rate, two clients"
+all_created 3000
 grep -q '"late_us": {"count": ' "$work/out" || fail "no word of how late it was"
 "$tael" bench --transfers 2000 --batch 100 --runs 3 >"$work/out" 2>"$work/err" || fail "three runs"
 grep -q "^median .* of 3 runs" "$work/out" || fail "no median"

@@ -137,7 +137,7 @@ void tael_bench_print(const struct tael_bench_report *report) {
         printf(" to %s\n",
                tael_number_format((uint64_t)tael_bench_rate(&report->runs[report->runs_count - 1].load), number[0]));
     }
-    tael_trial_balance_print(report->balance);
+    tael_trial_balance_print(stdout, report->balance);
 }
 
 /* --- JSON --- */

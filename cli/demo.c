@@ -285,7 +285,7 @@ static void report_print(const struct demo *demo, const struct tael_trial_balanc
            tael_number_format((uint64_t)rate_per_s(demo), number[0]));
     latency_print("a batch", demo->batch_latencies_ns, demo->batches);
     latency_print("one transfer", demo->single_latencies_ns, demo->options->singles);
-    tael_trial_balance_print(balance);
+    tael_trial_balance_print(stdout, balance);
 }
 
 static json_t *report_json(const struct demo *demo, const struct tael_trial_balance *balance) {

@@ -85,25 +85,25 @@ int tael_trial_balance_fetch(struct tael_client *client, uint32_t ledger_min, ui
 
 void tael_trial_balance_free(struct tael_trial_balance *balance) { free(balance->memory); }
 
-static void sums_print(const char *name, const struct tael_trial_balance_sum *debits,
+static void sums_print(FILE *out, const char *name, const struct tael_trial_balance_sum *debits,
                        const struct tael_trial_balance_sum *credits) {
     char debits_text[TAEL_SUM_TEXT_SIZE], credits_text[TAEL_SUM_TEXT_SIZE];
-    printf("  %-9s%32s%32s  %s\n", name, tael_sum_format(debits, debits_text), tael_sum_format(credits, credits_text),
-           sums_equal(debits, credits) ? "equal" : "DIFFERENT");
+    fprintf(out, "  %-9s%32s%32s  %s\n", name, tael_sum_format(debits, debits_text),
+            tael_sum_format(credits, credits_text), sums_equal(debits, credits) ? "equal" : "DIFFERENT");
 }
 
-void tael_trial_balance_print(const struct tael_trial_balance *balance) {
+void tael_trial_balance_print(FILE *out, const struct tael_trial_balance *balance) {
     char number[TAEL_NUMBER_TEXT_SIZE];
-    printf("trial balance at op %" PRIu64 "\n", balance->op);
+    fprintf(out, "trial balance at op %" PRIu64 "\n", balance->op);
     for (uint32_t i = 0; i < balance->count; i++) {
         const struct tael_trial_balance_row *row = &balance->rows[i];
-        printf("ledger %" PRIu32 ", %s accounts\n", row->ledger, tael_number_format(row->accounts, number));
-        printf("  %-9s%32s%32s\n", "", "debits", "credits");
-        sums_print("posted", &row->debits_posted, &row->credits_posted);
-        sums_print("pending", &row->debits_pending, &row->credits_pending);
+        fprintf(out, "ledger %" PRIu32 ", %s accounts\n", row->ledger, tael_number_format(row->accounts, number));
+        fprintf(out, "  %-9s%32s%32s\n", "", "debits", "credits");
+        sums_print(out, "posted", &row->debits_posted, &row->credits_posted);
+        sums_print(out, "pending", &row->debits_pending, &row->credits_pending);
     }
-    if (balance->count == 0) printf("no accounts\n");
-    printf("%s\n", balance->is_balanced ? "balanced" : "NOT BALANCED");
+    if (balance->count == 0) fprintf(out, "no accounts\n");
+    fprintf(out, "%s\n", balance->is_balanced ? "balanced" : "NOT BALANCED");
 }
 
 static json_t *row_json(const struct tael_trial_balance_row *row) {
@@ -143,7 +143,7 @@ static int balance_report(const struct tael_trial_balance *balance, bool is_json
     if (is_json) {
         status = tael_json_print(tael_trial_balance_json(balance));
     } else {
-        tael_trial_balance_print(balance);
+        tael_trial_balance_print(stdout, balance);
     }
     return balance->is_balanced ? status : TAEL_EXIT_FAILED;
 }

@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <tael/client.h>
 
@@ -26,7 +27,7 @@ void tael_trial_balance_free(struct tael_trial_balance *balance);
 int tael_trial_balance_read(const struct tael_trial_balance_row *rows, uint32_t count, uint64_t op,
                             struct tael_trial_balance *out);
 
-void tael_trial_balance_print(const struct tael_trial_balance *balance);
+void tael_trial_balance_print(FILE *out, const struct tael_trial_balance *balance);
 
 /* {"balanced": ..., "op": ..., "ledgers": [...]}; sums are strings, since they may have 78 digits. NULL: no memory. */
 json_t *tael_trial_balance_json(const struct tael_trial_balance *balance);

@@ -21,6 +21,7 @@ enum tael_exit {
     X(load)                   \
     X(trial_balance)          \
     X(demo)                   \
+    X(repl)                   \
     X(bench)                  \
     X(verify)                 \
     X(inspect)                \

@@ -45,6 +45,9 @@ expect 1 "refused" load --to 127.0.0.1:1 --timeout 1 file.ach
 expect 1 "is no address" trial-balance --to localhost
 expect 1 "refused" trial-balance --to 127.0.0.1:1 --timeout 1
 expect 1 "refused" demo --to 127.0.0.1:1 --timeout 1
+expect 1 "refused" repl --to 127.0.0.1:1 --timeout 1
+expect 1 "expected one of create_accounts" repl --to 127.0.0.1:1 --command 'pay me;'
+expect 2 "one word too many" repl 'help;'
 expect 2 "--accounts takes a number from 8" demo --accounts 7
 expect 2 "above --ledger-max" trial-balance --ledger-min 9 --ledger-max 3
 expect 0 '"control_matched": true' load --check --json "$files/two_batches.ach" "$files/payments.ach.gz"

@@ -30,7 +30,7 @@ struct tael_client_lane {
     uint32_t parts_count;
     uint32_t parts_live; /* of them, not completed yet */
     uint8_t operation;
-    bool has_expired; /* some of its parts, certainly not executed: the rest goes back to the queue */
+    bool has_expired; /* some of its parts did, in the round of deadlines under way */
     uint64_t open_until_ns; /* while it registers: how long without anything waiting for it */
 };
 

@@ -367,6 +367,29 @@ static void test_a_submit_that_could_not_be_sent_in_time_says_that(void **state)
     free(late.events.transfers);
 }
 
+static void test_a_session_that_cannot_be_replaced_in_time_says_that(void **state) {
+    (void)state;
+    struct tael_client_reply reply;
+    /* Nobody is there any more. */
+    struct fake_server *server = fake_server_start("rssssssss", CLUSTER);
+    struct tael_client *client = client_to(server, 1);
+    assert_int_equal(create(client, 1, 100 * MS, &reply), -ETIMEDOUT);
+    fake_server_stop(server);
+    assert_int_equal(create(client, 2, 100 * MS, &reply), -EHOSTUNREACH);
+    assert_non_null(strstr(reply.why, "refused"));
+    tael_client_close(client, 0);
+    /* The server refuses a new one, but not the one after that, which isn't asked for at once. */
+    server = fake_server_start("r17", CLUSTER);
+    client = client_to(server, 1);
+    assert_int_equal(create(client, 1, 0, &reply), -ECONNABORTED);
+    assert_int_equal(create(client, 2, 100 * MS, &reply), -EHOSTUNREACH);
+    assert_non_null(strstr(reply.why, "newer session"));
+    assert_int_equal(fake_server_seen(server).registers, 2);
+    assert_int_equal(create(client, 3, 0, &reply), 0);
+    tael_client_close(client, 0);
+    assert_int_equal(fake_server_stop(server).registers, 3);
+}
+
 /* Two submits in one request, of which one has less time; returns its status. Where that one was certainly not executed,
  * its events are not sent again with the other's. */
 static int shared_request_ends(const char *script) {
@@ -807,6 +830,39 @@ static void test_a_submit_may_wait_for_room(void **state) {
     fake_server_stop(server);
 }
 
+/* Processor time of this process in 300 ms, the fake server's few wake-ups included. */
+static uint64_t cpu_of_a_while_ns(void) {
+    struct timespec before, after;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+    sleep_ms(300);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+    return (uint64_t)(after.tv_sec - before.tv_sec) * TAEL_NS_PER_S + (uint64_t)after.tv_nsec -
+           (uint64_t)before.tv_nsec;
+}
+
+static void test_a_client_that_waits_sleeps(void **state) {
+    (void)state;
+    struct work works[2];
+    struct fake_server *server = fake_server_start("", CLUSTER);
+    struct tael_client_options options = options_for(server);
+    options.retransmit_ns = 20 * TAEL_NS_PER_S;
+    struct tael_client *client = client_with(&options);
+    done_count = 0;
+    assert_in_range(cpu_of_a_while_ns(), 0, 100 * MS); /* idle */
+    fake_server_hold(server, true);
+    for (uint32_t i = 0; i < 2; i++) assert_int_equal(submit_transfers(client, &works[i], 10 * i, 1, 0, 0), 0);
+    assert_in_range(cpu_of_a_while_ns(), 0, 100 * MS); /* one in flight, one waiting */
+    fake_server_hold(server, false);
+    await_done(2);
+    fake_server_stop(server);
+    assert_in_range(cpu_of_a_while_ns(), 0, 100 * MS); /* hung up on */
+    tael_client_close(client, 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_created(&works[i], 1);
+        free(works[i].events.transfers);
+    }
+}
+
 /* --- closing --- */
 
 static void test_close_fails_what_is_outstanding_when_its_time_is_over(void **state) {
@@ -856,7 +912,7 @@ static void *wait_for_room(void *argument) {
 
 static void test_close_lets_those_go_that_wait_for_room(void **state) {
     (void)state;
-    struct work blocker;
+    static struct work blocker;
     struct fake_server *server = fake_server_start("", CLUSTER);
     struct tael_client_options options = options_for(server);
     options.queue_max = 1;
@@ -886,6 +942,7 @@ int main(void) {
         cmocka_unit_test(test_a_reply_with_a_wrong_body_says_so),
         cmocka_unit_test(test_no_submit_outlasts_its_time),
         cmocka_unit_test(test_a_submit_that_could_not_be_sent_in_time_says_that),
+        cmocka_unit_test(test_a_session_that_cannot_be_replaced_in_time_says_that),
         cmocka_unit_test(test_a_deadline_in_a_shared_request_ends_one_submit_only),
         cmocka_unit_test(test_a_wait_of_more_than_a_second_is_told_once),
         cmocka_unit_test(test_a_server_that_is_not_there_is_named),
@@ -902,6 +959,7 @@ int main(void) {
         cmocka_unit_test(test_submits_that_can_be_no_request_are_refused_at_once),
         cmocka_unit_test(test_a_full_queue_says_so),
         cmocka_unit_test(test_a_submit_may_wait_for_room),
+        cmocka_unit_test(test_a_client_that_waits_sleeps),
         cmocka_unit_test(test_close_fails_what_is_outstanding_when_its_time_is_over),
         cmocka_unit_test(test_close_waits_for_what_is_outstanding),
         cmocka_unit_test(test_close_lets_those_go_that_wait_for_room),

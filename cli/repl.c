@@ -329,14 +329,12 @@ static int repl_run(const void *options_any, int operands_count, char **operands
 const struct tael_command tael_command_repl = {
     .name = "repl",
     .summary = "Runs statements that create and look up accounts and transfers, typed or from a script",
-    .details =
-        "Statements are 'create_accounts id=1 ledger=700 code=10, id=2 ledger=700 code=10;' and the like; the "
-        "statement\n"
-        "'help;' lists them. On a terminal there is line editing, and a history in ~/.tael_history (or\n"
-        "$XDG_STATE_HOME/tael_history). Otherwise the first statement that can't be read or answered is the last, and\n"
-        "the exit status is 1; with --command, all are read before one is run. That the ledger rejects an account or "
-        "a\n"
-        "transfer is an answer like another, with exit status 0. --json prints one object for each statement.",
+    .details = "Statements are 'create_accounts id=1 ledger=700 code=10, id=2 ledger=700 code=10;' and the like; the\n"
+               "statement 'help;' lists them. On a terminal there is line editing, and a history in ~/.tael_history\n"
+               "or $XDG_STATE_HOME/tael_history. Otherwise the first statement that can't be read or answered is the\n"
+               "last, and the exit status is 1; with --command, all are read before one is run. That the ledger\n"
+               "rejects an account or a transfer is an answer like another, with exit status 0. --json prints one\n"
+               "object for each statement.",
     .operands = "",
     TAEL_OPTIONS_OF(repl_options),
     .run = repl_run,

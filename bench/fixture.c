@@ -70,6 +70,7 @@ static void empty(struct tael_bench_ledger *fixture) {
     memset(ledger->index.buckets, 0, ledger->index.bucket_count * sizeof *ledger->index.buckets);
     ledger->index.count = 0;
     ledger->journal.count = 0;
+    ledger->journal.timestamp_last = 0;
     ledger->journal.burnt_count = 0;
     ledger->history.expiry_count = 0;
     ledger->expiries.count = 0;

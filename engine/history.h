@@ -9,6 +9,7 @@
 #ifndef TAEL_ENGINE_HISTORY_H
 #define TAEL_ENGINE_HISTORY_H
 
+#include <immintrin.h>
 #include <stdint.h>
 
 #include <tael/arena.h>
@@ -70,8 +71,10 @@ static inline uint8_t tael_history_write(struct tael_history *history, struct ta
         tael_history_write_wide(history, entry, accounts, debit, credit);
         return mark | TAEL_HISTORY_WIDE;
     }
-    for (int i = 0; i < TAEL_BALANCES; i++) entry->value[i] = debit->balance[i];
-    for (int i = 0; i < TAEL_BALANCES; i++) entry->value[TAEL_BALANCES + i] = credit->balance[i];
+    /* Past the caches, as the body (engine/journal.h). */
+    long long *out = (long long *)(void *)entry->value;
+    for (int i = 0; i < TAEL_BALANCES; i++) _mm_stream_si64(out + i, (long long)debit->balance[i]);
+    for (int i = 0; i < TAEL_BALANCES; i++) _mm_stream_si64(out + TAEL_BALANCES + i, (long long)credit->balance[i]);
     return mark;
 }
 

@@ -91,6 +91,7 @@ struct batch {
     struct tael_exception *exceptions;
     uint32_t exception_count;
     uint64_t settled; /* transfers below this position are certain; the chain under way lies above */
+    bool timeouts; /* some of those above may have one */
 };
 
 /* A chain under way. */
@@ -182,8 +183,14 @@ static void chain_break(struct chain *chain, struct batch *batch, uint32_t index
     }
 }
 
-/* The transfers that no chain can take back any more. */
+/* The transfers that no chain can take back any more. Bodies are read back only where there is a timeout: they were written past
+ * the caches. */
 static void settle(struct batch *batch) {
+    if (TAEL_LIKELY(!batch->timeouts)) {
+        batch->settled = batch->ledger->journal.count;
+        return;
+    }
+    batch->timeouts = false;
     while (batch->settled < batch->ledger->journal.count) tael_transfer_settle(batch->ledger, batch->settled++);
 }
 
@@ -227,7 +234,10 @@ __attribute__((always_inline)) static inline void event_apply(struct batch *batc
         except(batch, index, status, timestamp);
     }
     if (chain->open && (!linked || status == TAEL_TRANSFER_linked_event_chain_open)) *chain = (struct chain){0};
-    if (kind == BATCH_TRANSFERS && !chain->open) settle(batch);
+    if (kind == BATCH_TRANSFERS) {
+        batch->timeouts |= batch->events[index].transfer.timeout != 0;
+        if (!chain->open) settle(batch);
+    }
 }
 
 /* How many events ahead lines are fetched (measured: 8 beats 4 and 16), and the two hops of a post or void. */

@@ -133,27 +133,28 @@ static uint32_t repeat(const struct tael_ledger *ledger, const struct tael_trans
 
 /* ---- entering what was decided ---- */
 
-/* Appends the transfer and both accounts' balances after it. The probe is that of its id. */
-static void enter(struct tael_ledger *ledger, const struct tael_index_probe *probe, const struct tael_transfer *body,
-                  const struct tael_account_line *debit, const struct tael_account_line *credit,
-                  enum tael_pending_status pending_status) {
+/* Appends a transfer with both accounts' balances after it, and returns the place for its body. The probe is that of its id.
+ * Body and trace are written in place: copied from a struct that was just put together, the copy waits for its stores, and they
+ * for all earlier ones that miss the caches. */
+static struct tael_transfer *enter(struct tael_ledger *ledger, const struct tael_index_probe *probe, uint64_t timestamp,
+                                   const struct tael_account_line *debit, const struct tael_account_line *credit,
+                                   enum tael_pending_status pending_status) {
     const uint64_t position = ledger->journal.count;
-    TAEL_ASSERT(body->timestamp > tael_journal_timestamp_last(&ledger->journal));
-    const uint8_t after =
+    struct tael_transfer_trace *trace;
+    struct tael_transfer *body = tael_journal_append(&ledger->journal, timestamp, &trace);
+    trace->debit_slot = tael_account_table_slot(&ledger->accounts, debit);
+    trace->credit_slot = tael_account_table_slot(&ledger->accounts, credit);
+    trace->pending_status = (uint8_t)pending_status;
+    trace->after =
         tael_history_write(&ledger->history, &ledger->history.transfers[position], &ledger->accounts, debit, credit);
-    const struct tael_transfer_trace trace = {
-        .debit_slot = tael_account_table_slot(&ledger->accounts, debit),
-        .credit_slot = tael_account_table_slot(&ledger->accounts, credit),
-        .pending_status = (uint8_t)pending_status,
-        .after = after,
-    };
-    *tael_journal_append(&ledger->journal, trace) = *body;
+    trace->reserved = 0;
     tael_transfer_index_insert(&ledger->index, probe, position);
+    return body;
 }
 
 /* An imported transfer must be younger than every transfer, and no account may have its timestamp. */
 static bool import_regresses(const struct tael_ledger *ledger, uint64_t timestamp) {
-    if (timestamp <= tael_journal_timestamp_last(&ledger->journal)) return true;
+    if (timestamp <= ledger->journal.timestamp_last) return true;
     const uint64_t number = tael_account_table_number_from(&ledger->accounts, timestamp);
     return number <= ledger->accounts.count && ledger->accounts.cold[number].timestamp == timestamp;
 }
@@ -260,7 +261,7 @@ static uint32_t post_or_void(struct tael_ledger *ledger, const struct tael_trans
     }
     trace->pending_status = posts ? TAEL_PENDING_POSTED : TAEL_PENDING_VOIDED;
 
-    const struct tael_transfer body = {
+    *enter(ledger, probe, *timestamp, debit, credit, TAEL_PENDING_NONE) = (struct tael_transfer){
         .id = t->id,
         .debit_account_id = pending->debit_account_id,
         .credit_account_id = pending->credit_account_id,
@@ -274,7 +275,6 @@ static uint32_t post_or_void(struct tael_ledger *ledger, const struct tael_trans
         .flags = t->flags,
         .timestamp = *timestamp,
     };
-    enter(ledger, probe, &body, debit, credit, TAEL_PENDING_NONE);
     return TAEL_STATUS_CREATED;
 }
 
@@ -411,10 +411,9 @@ static uint32_t plain_or_pending(struct tael_ledger *ledger, const struct tael_t
     if (t->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(credit, true);
 
     if (imported) *timestamp = t->timestamp;
-    struct tael_transfer body = *t;
-    body.amount = amount;
-    body.timestamp = *timestamp;
-    enter(ledger, probe, &body, debit, credit, pending ? TAEL_PENDING_PENDING : TAEL_PENDING_NONE);
+    struct tael_transfer *body =
+        enter(ledger, probe, *timestamp, debit, credit, pending ? TAEL_PENDING_PENDING : TAEL_PENDING_NONE);
+    tael_journal_write(body, t, amount, *timestamp);
     return TAEL_STATUS_CREATED;
 }
 
@@ -480,7 +479,7 @@ void tael_transfer_take_back(struct tael_ledger *ledger) {
     }
     if (trace->after & TAEL_HISTORY_WIDE) ledger->history.wide_count--;
     tael_transfer_index_remove_youngest(&ledger->index, tael_ledger_hash(ledger, body->id), position);
-    ledger->journal.count--;
+    tael_journal_remove_youngest(&ledger->journal);
 }
 
 void tael_transfer_burn(struct tael_ledger *ledger, tael_u128 id) {

@@ -202,11 +202,10 @@ static void test_account_lists_hold_each_accounts_transfers_in_order_both_ways(v
     }
     /* Transfer i goes from account 0 to account 1 + i % 2. */
     for (uint64_t i = 0; i < COUNT; i++) {
-        const struct tael_transfer_trace trace = {
-            .debit_slot = tael_account_table_slot(&accounts, lines[0]),
-            .credit_slot = tael_account_table_slot(&accounts, lines[1 + i % 2]),
-        };
-        tael_journal_append(&journal, trace)->timestamp = i + 1;
+        struct tael_transfer_trace *trace;
+        tael_journal_append(&journal, i + 1, &trace)->timestamp = i + 1;
+        trace->debit_slot = tael_account_table_slot(&accounts, lines[0]);
+        trace->credit_slot = tael_account_table_slot(&accounts, lines[1 + i % 2]);
     }
     uint32_t extended = 0;
     while (lists.covered < COUNT) extended += tael_account_lists_extend(&lists, &accounts, &journal, 7);

@@ -71,6 +71,31 @@ static pthread_mutex_t done_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t done_changed = PTHREAD_COND_INITIALIZER;
 static uint32_t done_count;
 
+/* Events stay where they are until all tests are done: some submits outlive their test's interest in them. */
+struct memory {
+    struct memory *next;
+    tael_u128 bytes[];
+};
+static struct memory *memory_taken;
+
+static void *memory_take(size_t size) {
+    struct memory *memory = calloc(1, sizeof *memory + size);
+    assert_non_null(memory);
+    memory->next = memory_taken;
+    memory_taken = memory;
+    return memory->bytes;
+}
+
+static int memory_free(void **state) {
+    (void)state;
+    while (memory_taken != NULL) {
+        struct memory *memory = memory_taken;
+        memory_taken = memory->next;
+        free(memory);
+    }
+    return 0;
+}
+
 struct work {
     union {
         struct tael_transfer *transfers;
@@ -139,15 +164,13 @@ static int submit_with(struct tael_client *client, struct work *work, uint8_t op
 /* Submits `count` transfers with ids from `first_id` on. */
 static int submit_transfers(struct tael_client *client, struct work *work, uint64_t first_id, uint32_t count,
                             uint64_t timeout_ns, uint32_t flags) {
-    *work = (struct work){.events.transfers = calloc(count + 1, sizeof(struct tael_transfer))};
-    assert_non_null(work->events.transfers);
+    *work = (struct work){.events.transfers = memory_take((count + 1) * sizeof(struct tael_transfer))};
     for (uint32_t i = 0; i < count; i++) work->events.transfers[i].id = first_id + i;
     return submit_with(client, work, TAEL_OPERATION_create_transfers, work->events.transfers, count, timeout_ns, flags);
 }
 
 static int submit_lookup(struct tael_client *client, struct work *work, uint64_t first_id, uint32_t count) {
-    *work = (struct work){.events.ids = calloc(count + 1, sizeof(tael_u128))};
-    assert_non_null(work->events.ids);
+    *work = (struct work){.events.ids = memory_take((count + 1) * sizeof(tael_u128))};
     for (uint32_t i = 0; i < count; i++) work->events.ids[i] = first_id + i;
     return submit_with(client, work, TAEL_OPERATION_lookup_accounts, work->events.ids, count, 0, 0);
 }
@@ -363,8 +386,6 @@ static void test_a_submit_that_could_not_be_sent_in_time_says_that(void **state)
     assert_int_equal(create(client, 3, 100 * MS, &reply), -EHOSTUNREACH);
     assert_non_null(strstr(reply.why, "refused"));
     tael_client_close(client, 0);
-    free(blocker.events.transfers);
-    free(late.events.transfers);
 }
 
 static void test_a_session_that_cannot_be_replaced_in_time_says_that(void **state) {
@@ -407,9 +428,6 @@ static int shared_request_ends(const char *script) {
     assert_int_equal(seen.log[1].batches, 2);
     assert_int_equal(seen.log[seen.log_count - 1].batches, tael_client_outcome_is_unknown(brief.status) ? 2 : 1);
     assert_int_equal(seen.registers, 1);
-    free(blocker.events.transfers);
-    free(brief.events.transfers);
-    free(patient.events.transfers);
     return brief.status;
 }
 
@@ -517,7 +535,6 @@ static void test_no_two_sessions_have_one_id(void **state) {
         assert_true(seen.log[i].client != 0);
         for (uint32_t j = 0; j < i; j++) assert_true(seen.log[i].client != seen.log[j].client);
         assert_created(&works[i], 1);
-        free(works[i].events.transfers);
     }
 }
 
@@ -539,10 +556,7 @@ static void test_sessions_have_their_requests_in_flight_together(void **state) {
     await_done(SESSIONS + 1);
     tael_client_close(client, 0);
     assert_int_equal(fake_server_stop(server).log_count, SESSIONS + 1);
-    for (uint32_t i = 0; i <= SESSIONS; i++) {
-        assert_created(&works[i], TAEL_CLIENT_EVENTS_MAX);
-        free(works[i].events.transfers);
-    }
+    for (uint32_t i = 0; i <= SESSIONS; i++) assert_created(&works[i], TAEL_CLIENT_EVENTS_MAX);
 }
 
 static void test_what_gathers_goes_together_and_each_gets_its_own_results(void **state) {
@@ -568,9 +582,7 @@ static void test_what_gathers_goes_together_and_each_gets_its_own_results(void *
     for (uint32_t i = 0; i < WORKS; i++) {
         assert_created(&works[i], counts[i]);
         assert_int_equal(works[i].place, i + 2); /* completed in the order of their submits */
-        free(works[i].events.transfers);
     }
-    free(blocker.events.transfers);
 }
 
 static void test_results_of_lookups_and_filters_are_split_by_submit(void **state) {
@@ -599,14 +611,12 @@ static void test_results_of_lookups_and_filters_are_split_by_submit(void **state
         assert_int_equal(lookups[i].status, 0);
         assert_int_equal(lookups[i].count, found_counts[i]);
         assert_true(lookups[i].first == found_firsts[i]);
-        free(lookups[i].events.ids);
     }
     for (uint32_t i = 0; i < 4; i++) {
         assert_int_equal(filters[i].status, 0);
         assert_int_equal(filters[i].count, filter_counts[i]);
         assert_true(filters[i].first == filter_firsts[i]);
     }
-    free(blocker.events.transfers);
 }
 
 static void test_together_goes_what_fits_and_is_not_to_be_alone(void **state) {
@@ -629,16 +639,13 @@ static void test_together_goes_what_fits_and_is_not_to_be_alone(void **state) {
     assert_log(&seen, 2, TAEL_OPERATION_create_transfers, 1, 1);
     assert_log(&seen, 3, TAEL_OPERATION_create_transfers, 1, 1);
     assert_log(&seen, 4, TAEL_OPERATION_create_transfers, 2, 2);
-    for (uint32_t i = 0; i < 6; i++) free(works[i].events.transfers);
-    free(blocker.events.transfers);
 }
 
 /* 8189 singles need a trailer of more than one element: fewer fit into a message. */
 static void test_singles_fill_a_message_and_not_more(void **state) {
     (void)state;
     enum { WORKS = 9000, FIT = 8063 };
-    struct work blocker, *works = calloc(WORKS, sizeof *works);
-    assert_non_null(works);
+    struct work blocker, *works = memory_take(WORKS * sizeof *works);
     struct fake_server *server = fake_server_start("", CLUSTER);
     struct tael_client *client = client_held(server, &blocker);
     for (uint32_t i = 0; i < WORKS; i++) assert_int_equal(submit_transfers(client, &works[i], i + 1, 1, 0, 0), 0);
@@ -649,12 +656,7 @@ static void test_singles_fill_a_message_and_not_more(void **state) {
     assert_int_equal(seen.log_count, 3);
     assert_log(&seen, 1, TAEL_OPERATION_create_transfers, FIT, FIT);
     assert_log(&seen, 2, TAEL_OPERATION_create_transfers, WORKS - FIT, WORKS - FIT);
-    for (uint32_t i = 0; i < WORKS; i++) {
-        assert_created(&works[i], 1);
-        free(works[i].events.transfers);
-    }
-    free(works);
-    free(blocker.events.transfers);
+    for (uint32_t i = 0; i < WORKS; i++) assert_created(&works[i], 1);
 }
 
 static void test_one_session_keeps_the_order_of_submits(void **state) {
@@ -679,9 +681,7 @@ static void test_one_session_keeps_the_order_of_submits(void **state) {
     assert_log(&seen, 4, TAEL_OPERATION_lookup_accounts, 2, 2);
     for (uint32_t i = 0; i < 6; i++) {
         assert_int_equal(works[i].place, i + 2);
-        free(works[i].events.transfers);
     }
-    free(blocker.events.transfers);
 }
 
 static void test_bare_operations_are_never_joined(void **state) {
@@ -700,7 +700,6 @@ static void test_bare_operations_are_never_joined(void **state) {
     assert_int_equal(fake_server_stop(server).log_count, 3);
     assert_int_equal(works[0].count, 2);
     assert_int_equal(works[1].count, 2);
-    free(blocker.events.transfers);
 }
 
 /* --- bounds --- */
@@ -755,7 +754,6 @@ static void chain_on(void *context, const struct tael_client_result *result) {
     chain->error = submit_transfers(chain->client, chain->next, 50, 1, 0, 0);
     struct work never;
     chain->error_waiting = submit_transfers(chain->client, &never, 50, 1, 0, TAEL_CLIENT_WAIT);
-    free(never.events.transfers);
     pthread_mutex_lock(&done_mutex);
     done_count++;
     pthread_mutex_unlock(&done_mutex);
@@ -786,22 +784,16 @@ static void test_a_full_queue_says_so(void **state) {
     assert_int_equal(tael_client_submit(client, &first), 0);
     for (uint32_t i = 0; i < 2; i++) assert_int_equal(submit_transfers(client, &works[i], 10 * i, 1, 0, 0), 0);
     assert_int_equal(submit_transfers(client, &refused, 90, 1, 0, 0), -EAGAIN);
-    free(refused.events.transfers);
     const uint64_t begun_ns = now_ns();
     assert_int_equal(submit_transfers(client, &refused, 90, 1, 50 * MS, TAEL_CLIENT_WAIT), -EAGAIN);
     assert_in_range(now_ns() - begun_ns, 50 * MS, 1000 * MS);
-    free(refused.events.transfers);
     fake_server_hold(server, false);
     await_done(4);
     tael_client_close(client, 0);
     assert_int_equal(chain.error, 0); /* its own slot was free again */
     assert_int_equal(chain.error_waiting, -EDEADLK);
     assert_created(&next, 1);
-    for (uint32_t i = 0; i < 2; i++) {
-        assert_created(&works[i], 1);
-        free(works[i].events.transfers);
-    }
-    free(next.events.transfers);
+    for (uint32_t i = 0; i < 2; i++) assert_created(&works[i], 1);
     fake_server_stop(server);
 }
 
@@ -823,10 +815,7 @@ static void test_a_submit_may_wait_for_room(void **state) {
     pthread_join(helper, NULL);
     await_done(WORKS);
     tael_client_close(client, 0);
-    for (uint32_t i = 0; i < WORKS; i++) {
-        assert_created(&works[i], 1);
-        free(works[i].events.transfers);
-    }
+    for (uint32_t i = 0; i < WORKS; i++) assert_created(&works[i], 1);
     fake_server_stop(server);
 }
 
@@ -857,10 +846,7 @@ static void test_a_client_that_waits_sleeps(void **state) {
     fake_server_stop(server);
     assert_in_range(cpu_of_a_while_ns(), 0, 100 * MS); /* hung up on */
     tael_client_close(client, 0);
-    for (uint32_t i = 0; i < 2; i++) {
-        assert_created(&works[i], 1);
-        free(works[i].events.transfers);
-    }
+    for (uint32_t i = 0; i < 2; i++) assert_created(&works[i], 1);
 }
 
 /* --- closing --- */
@@ -881,9 +867,7 @@ static void test_close_fails_what_is_outstanding_when_its_time_is_over(void **st
         assert_int_equal(waiting[i].status, -ECANCELED);
         assert_false(tael_client_outcome_is_unknown(waiting[i].status));
         assert_int_equal(waiting[i].completions, 1);
-        free(waiting[i].events.transfers);
     }
-    free(blocker.events.transfers);
     fake_server_stop(server);
 }
 
@@ -895,10 +879,7 @@ static void test_close_waits_for_what_is_outstanding(void **state) {
     done_count = 0;
     for (uint32_t i = 0; i < 4; i++) assert_int_equal(submit_transfers(client, &works[i], 10 * i, 1, 0, 0), 0);
     tael_client_close(client, TIMEOUT_NS);
-    for (uint32_t i = 0; i < 4; i++) {
-        assert_created(&works[i], 1);
-        free(works[i].events.transfers);
-    }
+    for (uint32_t i = 0; i < 4; i++) assert_created(&works[i], 1);
     fake_server_stop(server);
 }
 
@@ -912,7 +893,7 @@ static void *wait_for_room(void *argument) {
 
 static void test_close_lets_those_go_that_wait_for_room(void **state) {
     (void)state;
-    static struct work blocker;
+    struct work blocker;
     struct fake_server *server = fake_server_start("", CLUSTER);
     struct tael_client_options options = options_for(server);
     options.queue_max = 1;
@@ -928,7 +909,6 @@ static void test_close_lets_those_go_that_wait_for_room(void **state) {
         pthread_join(waiters[i], &wrong);
         assert_null(wrong);
     }
-    free(blocker.events.transfers);
     fake_server_stop(server);
 }
 
@@ -964,5 +944,5 @@ int main(void) {
         cmocka_unit_test(test_close_waits_for_what_is_outstanding),
         cmocka_unit_test(test_close_lets_those_go_that_wait_for_room),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, memory_free);
 }

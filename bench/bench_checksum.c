@@ -6,7 +6,7 @@
 
 #include "bench/harness.h"
 #include "io/aegis.h"
-#include "tests/sim/random.h"
+#include "tests/support/random.h"
 
 static void run_aegis(struct tael_bench *run, const struct tael_bench_case *self) {
     static uint8_t data[TAEL_MESSAGE_SIZE_MAX];

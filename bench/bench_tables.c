@@ -5,7 +5,7 @@
 #include "bench/fixture.h"
 #include "bench/harness.h"
 #include "bench/limit.h"
-#include "tests/sim/random.h"
+#include "tests/support/random.h"
 
 #define AHEAD 8
 #define ROUND 65536u

@@ -9,7 +9,7 @@
 #include <tael/record.h>
 #include <tael/request.h>
 
-#include "tests/sim/random.h"
+#include "tests/support/random.h"
 
 enum tael_bench_mix {
     TAEL_BENCH_PLAIN, /* two accounts at random */

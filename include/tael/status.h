@@ -142,61 +142,27 @@ static inline bool tael_transfer_status_is_transient(uint32_t status) {
     }
 }
 
+#define TAEL_STATUS_CASE_NAME(number, name, kind, text)                                                                \
+    case number:                                                                                                       \
+        return #name;
+#define TAEL_STATUS_CASE_TEXT(number, name, kind, text)                                                                \
+    case number:                                                                                                       \
+        return text;
+#define TAEL_STATUS_STRINGS(function, TABLE, CASE)                                                                     \
+    static inline const char *function(uint32_t status) {                                                              \
+        switch (status) {                                                                                              \
+        case TAEL_STATUS_CREATED:                                                                                      \
+            return "created";                                                                                          \
+            TABLE(CASE)                                                                                                \
+        default:                                                                                                       \
+            return NULL;                                                                                               \
+        }                                                                                                              \
+    }
+
 /* The name and the explanation of a status; NULL for a number that is none. Static strings. */
-static inline const char *tael_account_status_name(uint32_t status) {
-    switch (status) {
-    case TAEL_STATUS_CREATED:
-        return "created";
-#define X(number, name, kind, text)                                                                                    \
-    case number:                                                                                                       \
-        return #name;
-        TAEL_ACCOUNT_STATUS_TABLE(X)
-#undef X
-    default:
-        return NULL;
-    }
-}
-
-static inline const char *tael_account_status_text(uint32_t status) {
-    switch (status) {
-    case TAEL_STATUS_CREATED:
-        return "created";
-#define X(number, name, kind, text)                                                                                    \
-    case number:                                                                                                       \
-        return text;
-        TAEL_ACCOUNT_STATUS_TABLE(X)
-#undef X
-    default:
-        return NULL;
-    }
-}
-
-static inline const char *tael_transfer_status_name(uint32_t status) {
-    switch (status) {
-    case TAEL_STATUS_CREATED:
-        return "created";
-#define X(number, name, kind, text)                                                                                    \
-    case number:                                                                                                       \
-        return #name;
-        TAEL_TRANSFER_STATUS_TABLE(X)
-#undef X
-    default:
-        return NULL;
-    }
-}
-
-static inline const char *tael_transfer_status_text(uint32_t status) {
-    switch (status) {
-    case TAEL_STATUS_CREATED:
-        return "created";
-#define X(number, name, kind, text)                                                                                    \
-    case number:                                                                                                       \
-        return text;
-        TAEL_TRANSFER_STATUS_TABLE(X)
-#undef X
-    default:
-        return NULL;
-    }
-}
+TAEL_STATUS_STRINGS(tael_account_status_name, TAEL_ACCOUNT_STATUS_TABLE, TAEL_STATUS_CASE_NAME)
+TAEL_STATUS_STRINGS(tael_account_status_text, TAEL_ACCOUNT_STATUS_TABLE, TAEL_STATUS_CASE_TEXT)
+TAEL_STATUS_STRINGS(tael_transfer_status_name, TAEL_TRANSFER_STATUS_TABLE, TAEL_STATUS_CASE_NAME)
+TAEL_STATUS_STRINGS(tael_transfer_status_text, TAEL_TRANSFER_STATUS_TABLE, TAEL_STATUS_CASE_TEXT)
 
 #endif

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "bench/load/histogram.h"
-#include "tests/sim/random.h"
+#include "tests/support/random.h"
 
 static struct tael_histogram histogram, other;
 

@@ -8,7 +8,7 @@
 #include <tael/block.h>
 #include <tael/operation.h>
 
-#include "tests/sim/random.h"
+#include "tests/support/random.h"
 
 /* Where the next request goes on. */
 struct block_maker {

@@ -171,14 +171,14 @@ static void flight_expect(struct property *property, struct flight *flight) {
 
 static void flight_begin(struct property *property, struct flight *flight) {
     struct workload *workload = &property->workload;
-    const bool large = random_percent(&workload->random, 10);
+    const bool large = test_random_percent(&workload->random, 10);
     flight->body_size =
-        workload_read(workload, &flight->operation, flight->body, random_percent(&workload->random, 80) ? 1 : 8);
+        workload_read(workload, &flight->operation, flight->body, test_random_percent(&workload->random, 80) ? 1 : 8);
     uint32_t reply_size_max = 0;
     if (tael_query_body_check(flight->operation, flight->body, flight->body_size, &reply_size_max) != 0) {
         fail(property, "a well-formed read was refused");
     }
-    flight->budget = large ? 100000 : (uint32_t)random_between(&workload->random, 1, 300);
+    flight->budget = large ? 100000 : (uint32_t)test_random_between(&workload->random, 1, 300);
     flight->expected_count = 0;
     flight->flying = true;
     flight_expect(property, flight);
@@ -233,12 +233,12 @@ static void flight_finish(struct property *property, struct flight *flight) {
 }
 
 static void flights_step(struct property *property) {
-    struct random *random = &property->workload.random;
+    struct test_random *random = &property->workload.random;
     for (uint32_t i = 0; i < TEST_ENGINE_QUERIES; i++) {
         struct flight *flight = &property->flights[i];
-        if (!flight->flying && random_percent(random, 30)) flight_begin(property, flight);
+        if (!flight->flying && test_random_percent(random, 30)) flight_begin(property, flight);
         if (!flight->flying) continue;
-        const bool finish = must_finish(flight) || random_percent(random, 20);
+        const bool finish = must_finish(flight) || test_random_percent(random, 20);
         if (finish) {
             flight_finish(property, flight);
         } else if (tael_query_step(flight->query, flight->budget)) {
@@ -328,7 +328,7 @@ static void run(struct property *property, uint64_t seed, uint32_t events) {
     property->engine = test_engine_open(&(struct tael_ledger_options){
         .accounts_max = profile->accounts_max,
         .transfers_max = profile->transfers_max,
-        .hash_key = random_u128(&property->workload.random),
+        .hash_key = test_random_u128(&property->workload.random),
         .hash_bits = profile->hash_bits,
     });
     for (uint32_t i = 0; i < TEST_ENGINE_QUERIES; i++) property->flights[i].query = property->engine->queries[i];
@@ -341,9 +341,9 @@ static void run(struct property *property, uint64_t seed, uint32_t events) {
         if (tael_model_counts(property->model).transfers < 4000 || property->requests % 16 == 0) {
             compare_state(property);
         }
-        if (random_percent(&property->workload.random, 30)) {
+        if (test_random_percent(&property->workload.random, 30)) {
             (void)tael_ledger_index_behind(property->engine->ledger,
-                                           (uint32_t)random_below(&property->workload.random, 50));
+                                           (uint32_t)test_random_below(&property->workload.random, 50));
         }
         flights_step(property);
     }

@@ -10,9 +10,9 @@
 
 #define RANDOM (&workload->random)
 
-static bool chance(struct workload *workload, uint32_t percent) { return random_percent(RANDOM, percent); }
+static bool chance(struct workload *workload, uint32_t percent) { return test_random_percent(RANDOM, percent); }
 
-static uint64_t below(struct workload *workload, uint64_t bound) { return random_below(RANDOM, bound); }
+static uint64_t below(struct workload *workload, uint64_t bound) { return test_random_below(RANDOM, bound); }
 
 void workload_init(struct workload *workload, uint64_t seed, uint32_t events, const struct tael_model *model) {
     memset(workload, 0, sizeof *workload);
@@ -22,17 +22,17 @@ void workload_init(struct workload *workload, uint64_t seed, uint32_t events, co
     static const uint32_t hash_bits[] = {0, 0, 0, 1, 4, 8, 12};
     static const uint64_t steps[] = {10, 1000000, TAEL_NS_PER_S, 3 * TAEL_NS_PER_S};
     profile->hash_bits = hash_bits[below(workload, 7)];
-    profile->accounts_wanted =
-        chance(workload, 60) ? (uint32_t)random_between(RANDOM, 3, 12) : (uint32_t)random_between(RANDOM, 50, 400);
-    profile->accounts_max = profile->accounts_wanted + (uint32_t)random_between(RANDOM, 16, 400);
+    profile->accounts_wanted = chance(workload, 60) ? (uint32_t)test_random_between(RANDOM, 3, 12)
+                                                    : (uint32_t)test_random_between(RANDOM, 50, 400);
+    profile->accounts_max = profile->accounts_wanted + (uint32_t)test_random_between(RANDOM, 16, 400);
     profile->transfers_max = chance(workload, 80) ? events + TAEL_EVENTS_MAX : events / 2 + 16;
-    profile->ledgers = (uint32_t)random_between(RANDOM, 1, 3);
+    profile->ledgers = (uint32_t)test_random_between(RANDOM, 1, 3);
     profile->limited_percent = (uint32_t)below(workload, 60);
     profile->amounts = (uint32_t)below(workload, 4);
-    profile->broken_percent = chance(workload, 15) ? 50 : (uint32_t)random_between(RANDOM, 0, 15);
+    profile->broken_percent = chance(workload, 15) ? 50 : (uint32_t)test_random_between(RANDOM, 0, 15);
     profile->linked_percent = chance(workload, 30) ? 60 : (uint32_t)below(workload, 25);
-    profile->imported_percent = chance(workload, 50) ? (uint32_t)random_between(RANDOM, 10, 60) : 0;
-    profile->events_max = chance(workload, 90) ? (uint32_t)random_between(RANDOM, 1, 40) : 600;
+    profile->imported_percent = chance(workload, 50) ? (uint32_t)test_random_between(RANDOM, 10, 60) : 0;
+    profile->events_max = chance(workload, 90) ? (uint32_t)test_random_between(RANDOM, 1, 40) : 600;
     profile->clock_start = chance(workload, 25) ? 7000000000000000000ull : 1750000000000000000ull;
     profile->clock_step_max = steps[below(workload, 4)];
     workload->clock = profile->clock_start;
@@ -42,12 +42,12 @@ void workload_init(struct workload *workload, uint64_t seed, uint32_t events, co
 /* --- values --- */
 
 static tael_u128 new_id(struct workload *workload) {
-    if (chance(workload, 10)) return random_u128(RANDOM);
-    if (chance(workload, 5)) return (tael_u128)random_between(RANDOM, 1, workload->id_next + 10);
+    if (chance(workload, 10)) return test_random_u128(RANDOM);
+    if (chance(workload, 5)) return (tael_u128)test_random_between(RANDOM, 1, workload->id_next + 10);
     /* Equal to another in all but one bit, mostly one of the upper half. */
     if (chance(workload, 5)) {
-        return (tael_u128)random_between(RANDOM, 1, workload->id_next) ^
-               ((tael_u128)1 << random_between(RANDOM, 60, 67));
+        return (tael_u128)test_random_between(RANDOM, 1, workload->id_next) ^
+               ((tael_u128)1 << test_random_between(RANDOM, 60, 67));
     }
     return (tael_u128)workload->id_next++;
 }
@@ -61,9 +61,9 @@ static tael_u128 amount(struct workload *workload) {
     case 1:
         return 1 + below(workload, 1000000);
     case 2:
-        return ((tael_u128)1 << random_between(RANDOM, 60, 68)) - 1 + below(workload, 3);
+        return ((tael_u128)1 << test_random_between(RANDOM, 60, 68)) - 1 + below(workload, 3);
     default:
-        return random_u128(RANDOM) >> below(workload, 100);
+        return test_random_u128(RANDOM) >> below(workload, 100);
     }
 }
 
@@ -109,7 +109,7 @@ static tael_u128 some_id(struct workload *workload) {
     case 1:
         return TAEL_U128_MAX;
     case 2:
-        return random_u128(RANDOM);
+        return test_random_u128(RANDOM);
     default: {
         const struct tael_transfer *transfer = any_transfer(workload);
         return transfer == NULL ? 1 : transfer->id;
@@ -156,7 +156,7 @@ static struct tael_account new_account(struct workload *workload) {
         .user_data_64 = below(workload, 3),
         .user_data_32 = (uint32_t)below(workload, 3),
         .ledger = 1 + (chance(workload, 80) ? 0 : (uint32_t)below(workload, profile->ledgers)),
-        .code = (uint16_t)random_between(RANDOM, 1, 3),
+        .code = (uint16_t)test_random_between(RANDOM, 1, 3),
     };
     if (chance(workload, profile->limited_percent)) {
         account.flags |= chance(workload, 50) ? TAEL_ACCOUNT_FLAG_debits_must_not_exceed_credits
@@ -176,7 +176,7 @@ static void change_account(struct workload *workload, struct tael_account *accou
         account->flags ^= (uint16_t)(1u << below(workload, 6));
         break;
     case 2:
-        account->flags |= (uint16_t)(1u << random_between(RANDOM, 6, 15));
+        account->flags |= (uint16_t)(1u << test_random_between(RANDOM, 6, 15));
         break;
     case 3:
         account->reserved = 1;
@@ -209,7 +209,7 @@ static void change_account(struct workload *workload, struct tael_account *accou
         account->code = (uint16_t)below(workload, 3);
         break;
     case 13:
-        account->timestamp = random_u64(RANDOM) >> below(workload, 63);
+        account->timestamp = test_random_u64(RANDOM) >> below(workload, 63);
         break;
     case 14:
         account->flags |=
@@ -257,7 +257,7 @@ static struct tael_transfer new_transfer(struct workload *workload) {
         .user_data_64 = below(workload, 3),
         .user_data_32 = (uint32_t)below(workload, 3),
         .ledger = debit != NULL ? debit->ledger : 1,
-        .code = (uint16_t)random_between(RANDOM, 1, 3),
+        .code = (uint16_t)test_random_between(RANDOM, 1, 3),
     };
     if (debit != NULL && chance(workload, 12)) transfer.amount = amount_at_the_edge(workload, debit, credit);
     if (chance(workload, 35)) {
@@ -308,7 +308,7 @@ static void change_transfer(struct workload *workload, struct tael_transfer *tra
         transfer->flags ^= (uint16_t)(1u << below(workload, 9));
         break;
     case 2:
-        transfer->flags |= (uint16_t)(1u << random_between(RANDOM, 9, 15));
+        transfer->flags |= (uint16_t)(1u << test_random_between(RANDOM, 9, 15));
         break;
     case 3:
         transfer->debit_account_id = some_id(workload);
@@ -357,7 +357,7 @@ static void change_transfer(struct workload *workload, struct tael_transfer *tra
         transfer->code = (uint16_t)below(workload, 4);
         break;
     default:
-        transfer->timestamp = random_u64(RANDOM) >> below(workload, 63);
+        transfer->timestamp = test_random_u64(RANDOM) >> below(workload, 63);
         break;
     }
 }
@@ -477,11 +477,11 @@ static uint32_t draw_counts(struct workload *workload, uint16_t *counts, uint32_
     uint32_t most = workload->profile.events_max;
     if (chance(workload, 1)) most = 2000;
     if (most > room) most = room;
-    *batch_count = chance(workload, 70) ? 1 : (uint32_t)random_between(RANDOM, 1, 6);
+    *batch_count = chance(workload, 70) ? 1 : (uint32_t)test_random_between(RANDOM, 1, 6);
     uint32_t total = 0;
     for (uint32_t i = 0; i < *batch_count; i++) {
         const uint32_t left = most - total;
-        counts[i] = chance(workload, 15) || left == 0 ? 0 : (uint16_t)random_between(RANDOM, 1, left);
+        counts[i] = chance(workload, 15) || left == 0 ? 0 : (uint16_t)test_random_between(RANDOM, 1, left);
         total += counts[i];
     }
     return total;
@@ -507,9 +507,9 @@ static void sign(struct workload *workload, struct tael_request *request) {
     if (request->operation == TAEL_OPERATION_pulse) return;
     if (request->operation == TAEL_OPERATION_register) {
         struct workload_client *client = &workload->clients[workload->client_count++];
-        *client = (struct workload_client){.id = random_u128(RANDOM) | 1, .session = request->op};
+        *client = (struct workload_client){.id = test_random_u128(RANDOM) | 1, .session = request->op};
         request->client = client->id;
-        request->checksum = random_u128(RANDOM);
+        request->checksum = test_random_u128(RANDOM);
         request->capabilities = (uint32_t)below(workload, 2);
         return;
     }
@@ -522,7 +522,7 @@ static void sign(struct workload *workload, struct tael_request *request) {
     client->request += 1 + (chance(workload, 10) ? (uint32_t)below(workload, 5) : 0);
     request->session = client->session;
     request->request = client->request;
-    request->checksum = random_u128(RANDOM);
+    request->checksum = test_random_u128(RANDOM);
 }
 
 bool workload_request(struct workload *workload, struct tael_request *request) {
@@ -573,7 +573,7 @@ static uint64_t near_timestamp(struct workload *workload) {
 
 static uint32_t limit(struct workload *workload, uint32_t batches_max) {
     if (chance(workload, 3)) return 0;
-    if (chance(workload, 50)) return (uint32_t)random_between(RANDOM, 1, 20);
+    if (chance(workload, 50)) return (uint32_t)test_random_between(RANDOM, 1, 20);
     if (batches_max > 1) return 500;
     return chance(workload, 50) ? UINT32_MAX : TAEL_EVENTS_MAX;
 }
@@ -589,7 +589,7 @@ static void account_filter(struct workload *workload, struct tael_account_filter
         .timestamp_min = near_timestamp(workload),
         .timestamp_max = near_timestamp(workload),
         .limit = limit(workload, batches_max),
-        .flags = (uint32_t)(chance(workload, 97) ? below(workload, 8) : random_u64(RANDOM)),
+        .flags = (uint32_t)(chance(workload, 97) ? below(workload, 8) : test_random_u64(RANDOM)),
     };
     if (chance(workload, 60)) filter->flags |= 3;
     if (chance(workload, 2)) filter->reserved[below(workload, sizeof filter->reserved)] = 1;
@@ -605,7 +605,7 @@ static void query_filter(struct workload *workload, struct tael_query_filter *fi
         .timestamp_min = near_timestamp(workload),
         .timestamp_max = near_timestamp(workload),
         .limit = limit(workload, batches_max),
-        .flags = (uint32_t)(chance(workload, 97) ? below(workload, 2) : random_u64(RANDOM)),
+        .flags = (uint32_t)(chance(workload, 97) ? below(workload, 2) : test_random_u64(RANDOM)),
     };
     if (chance(workload, 2)) filter->reserved[below(workload, sizeof filter->reserved)] = 1;
 }
@@ -675,7 +675,7 @@ uint32_t workload_read(struct workload *workload, uint8_t *operation, void *body
         return info.event_size;
     }
     uint16_t counts[8];
-    const uint32_t batch_count = (uint32_t)random_between(RANDOM, 1, batches_max);
+    const uint32_t batch_count = (uint32_t)test_random_between(RANDOM, 1, batches_max);
     uint32_t total = 0;
     for (uint32_t i = 0; i < batch_count; i++) {
         counts[i] = info.filters ? 1 : (uint16_t)below(workload, 20);

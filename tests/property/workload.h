@@ -36,7 +36,7 @@ struct workload_client {
 };
 
 struct workload {
-    struct random random;
+    struct test_random random;
     struct workload_profile profile;
     const struct tael_model *model;
     uint64_t op;

@@ -13,7 +13,7 @@
 #include "cli/core.h"
 #include "persist/data_directory.h"
 #include "tests/sim/disk_sim.h"
-#include "tests/sim/random.h"
+#include "tests/support/random.h"
 
 #define SEGMENT_SIZE (1u << 20)
 #define CAPACITY (1ull << 40)

@@ -8,7 +8,7 @@
 #include <tael/limits.h>
 
 #include "persist/format.h"
-#include "tests/sim/random.h"
+#include "tests/support/random.h"
 
 #define ENTRIES_MAX 256
 #define TEAR_SIZE 512

@@ -13,7 +13,8 @@ static struct tael_bench_ledger the_fixture;
 static void populate(struct tael_ledger *ledger) {
     const struct tael_account_table *accounts = &ledger->accounts;
     const uint64_t transfers = TAEL_BENCH_TRANSFERS_TOUCHED;
-    tael_bench_populate(accounts->lines, accounts->slots * sizeof *accounts->lines);
+    tael_bench_populate(accounts->lines, (accounts->count_max + 1) * sizeof *accounts->lines);
+    tael_bench_populate(accounts->index.buckets, accounts->index.bucket_count * sizeof *accounts->index.buckets);
     tael_bench_populate(accounts->cold, (accounts->count_max + 1) * sizeof *accounts->cold);
     tael_bench_populate(ledger->index.buckets, ledger->index.bucket_count * sizeof *ledger->index.buckets);
     tael_bench_populate(ledger->journal.bodies, transfers * sizeof *ledger->journal.bodies);
@@ -88,7 +89,7 @@ struct tael_bench_ledger *tael_bench_ledger_get(uint64_t accounts, uint16_t acco
 void tael_bench_ledger_fill_index(struct tael_bench_ledger *fixture, uint32_t percent) {
     enum { GROUP = 32 };
     struct tael_ledger *ledger = fixture->ledger;
-    struct tael_transfer_index *index = &ledger->index;
+    struct tael_id_index *index = &ledger->index;
     const uint64_t slots = index->bucket_count * TAEL_INDEX_SLOTS_PER_BUCKET;
     struct test_random random = {.state = percent};
     /* All of them stand for one burnt id, which nobody asks for. */
@@ -98,14 +99,14 @@ void tael_bench_ledger_fill_index(struct tael_bench_ledger *fixture, uint32_t pe
         uint64_t hashes[GROUP];
         for (int i = 0; i < GROUP; i++) {
             hashes[i] = test_random_u64(&random);
-            __builtin_prefetch(index->buckets[tael_transfer_index_home(index, hashes[i])], 1);
+            __builtin_prefetch(index->buckets[tael_id_index_home(index, hashes[i])], 1);
         }
         for (int i = 0; i < GROUP; i++) {
             struct tael_index_probe probe = tael_index_probe_begin(index, hashes[i]);
             uint64_t found;
             while (tael_index_probe_next(index, &probe, &found)) {
             }
-            tael_transfer_index_insert(index, &probe, value);
+            tael_id_index_insert(index, &probe, value);
         }
     }
 }

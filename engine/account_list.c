@@ -38,25 +38,20 @@ static void list_append(struct tael_account_lists *lists, struct tael_account_co
     account->list_count++;
 }
 
-/* How far ahead lines, then cold parts, then chunks are fetched. */
-enum { AHEAD_LINES = 24, AHEAD_COLD = 16, AHEAD_CHUNKS = 8 };
+/* How far ahead cold parts, then chunks are fetched. */
+enum { AHEAD_COLD = 16, AHEAD_CHUNKS = 8 };
 
 static void prefetch_ahead(const struct tael_account_lists *lists, const struct tael_account_table *accounts,
                            const struct tael_journal *journal, uint64_t position) {
-    if (position + AHEAD_LINES < journal->count) {
-        const struct tael_transfer_trace *trace = tael_journal_trace(journal, position + AHEAD_LINES);
-        __builtin_prefetch(&accounts->lines[trace->debit_slot]);
-        __builtin_prefetch(&accounts->lines[trace->credit_slot]);
-    }
     if (position + AHEAD_COLD < journal->count) {
         const struct tael_transfer_trace *trace = tael_journal_trace(journal, position + AHEAD_COLD);
-        __builtin_prefetch(&accounts->cold[accounts->lines[trace->debit_slot].number], 1);
-        __builtin_prefetch(&accounts->cold[accounts->lines[trace->credit_slot].number], 1);
+        __builtin_prefetch(&accounts->cold[trace->debit_number], 1);
+        __builtin_prefetch(&accounts->cold[trace->credit_number], 1);
     }
     if (position + AHEAD_CHUNKS < journal->count) {
         const struct tael_transfer_trace *trace = tael_journal_trace(journal, position + AHEAD_CHUNKS);
-        __builtin_prefetch(&lists->chunks[accounts->cold[accounts->lines[trace->debit_slot].number].list_last], 1);
-        __builtin_prefetch(&lists->chunks[accounts->cold[accounts->lines[trace->credit_slot].number].list_last], 1);
+        __builtin_prefetch(&lists->chunks[accounts->cold[trace->debit_number].list_last], 1);
+        __builtin_prefetch(&lists->chunks[accounts->cold[trace->credit_number].list_last], 1);
     }
 }
 
@@ -68,8 +63,8 @@ uint32_t tael_account_lists_extend(struct tael_account_lists *lists, struct tael
         prefetch_ahead(lists, accounts, journal, lists->covered);
         const struct tael_transfer_trace *trace = tael_journal_trace(journal, lists->covered);
         const uint32_t position = (uint32_t)lists->covered;
-        list_append(lists, &accounts->cold[accounts->lines[trace->debit_slot].number], position);
-        list_append(lists, &accounts->cold[accounts->lines[trace->credit_slot].number], position);
+        list_append(lists, &accounts->cold[trace->debit_number], position);
+        list_append(lists, &accounts->cold[trace->credit_number], position);
     }
     return done;
 }

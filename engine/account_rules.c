@@ -59,7 +59,7 @@ uint32_t tael_account_create(struct tael_ledger *ledger, const struct tael_accou
 
 void tael_account_take_back(struct tael_ledger *ledger) {
     TAEL_ASSERT(ledger->accounts.count > 0);
-    const struct tael_account_line *line = &ledger->accounts.lines[ledger->accounts.cold[ledger->accounts.count].slot];
+    const struct tael_account_line *line = &ledger->accounts.lines[ledger->accounts.count];
     if (tael_audit_passed(&ledger->audit, line)) tael_audit_account(&ledger->audit, line, false);
     tael_account_table_remove_youngest(&ledger->accounts);
 }

@@ -2,12 +2,10 @@
 
 #include <string.h>
 
-/* Load 5/9: linear probing then looks at 1.6 slots for a hit, and neighbours come with the same prefetch. */
-static uint64_t slots_for(uint64_t accounts_max) { return accounts_max * 9 / 5 + 8; }
-
 size_t tael_account_table_size_bytes(uint64_t accounts_max) {
-    return tael_arena_share_aligned(slots_for(accounts_max) * sizeof(struct tael_account_line)) +
-           tael_arena_share_aligned((accounts_max + 1) * sizeof(struct tael_account_cold));
+    return tael_arena_share_aligned((accounts_max + 1) * sizeof(struct tael_account_line)) +
+           tael_arena_share_aligned((accounts_max + 1) * sizeof(struct tael_account_cold)) +
+           tael_id_index_size_bytes(accounts_max);
 }
 
 size_t tael_account_table_wide_size_bytes(uint64_t accounts_max) {
@@ -18,16 +16,14 @@ void tael_account_table_init(struct tael_account_table *table, struct tael_arena
                              struct tael_hash hash) {
     TAEL_ASSERT(accounts_max > 0);
     TAEL_ASSERT(accounts_max <= TAEL_ACCOUNTS_MAX);
-    const uint64_t slots = slots_for(accounts_max);
-    TAEL_ASSERT(slots <= UINT32_MAX);
     *table = (struct tael_account_table){
-        .lines = tael_arena_take_aligned(arena, slots * sizeof(struct tael_account_line)),
-        .slots = slots,
+        .lines = tael_arena_take_aligned(arena, (accounts_max + 1) * sizeof(struct tael_account_line)),
         .cold = tael_arena_take_aligned(arena, (accounts_max + 1) * sizeof(struct tael_account_cold)),
         .wide = tael_arena_take_reserve(arena, (accounts_max + 1) * sizeof(struct tael_balances)),
         .count_max = accounts_max,
         .hash = hash,
     };
+    tael_id_index_init(&table->index, arena, accounts_max);
 }
 
 struct tael_account_line *tael_account_table_insert(struct tael_account_table *table,
@@ -35,13 +31,12 @@ struct tael_account_line *tael_account_table_insert(struct tael_account_table *t
     TAEL_ASSERT(table->count < table->count_max);
     TAEL_ASSERT(account->id != 0);
     TAEL_ASSERT(timestamp > table->cold[table->count].timestamp);
-    uint64_t slot = tael_account_table_home(table, tael_hash_id(&table->hash, account->id));
-    while (table->lines[slot].id != 0) {
-        TAEL_ASSERT(table->lines[slot].id != account->id);
-        if (++slot == table->slots) slot = 0;
-    }
+    struct tael_index_probe probe = tael_index_probe_begin(&table->index, tael_hash_id(&table->hash, account->id));
+    uint64_t other;
+    while (tael_index_probe_next(&table->index, &probe, &other)) TAEL_ASSERT(table->lines[other].id != account->id);
     const uint32_t number = (uint32_t)++table->count;
-    table->lines[slot] = (struct tael_account_line){
+    tael_id_index_insert(&table->index, &probe, number);
+    table->lines[number] = (struct tael_account_line){
         .id = account->id, .ledger = account->ledger, .number = number, .flags = account->flags};
     table->cold[number] = (struct tael_account_cold){
         .user_data_128 = account->user_data_128,
@@ -49,20 +44,20 @@ struct tael_account_line *tael_account_table_insert(struct tael_account_table *t
         .timestamp = timestamp,
         .user_data_32 = account->user_data_32,
         .ledger = account->ledger,
-        .slot = (uint32_t)slot,
         .code = account->code,
     };
-    return &table->lines[slot];
+    return &table->lines[number];
 }
 
 void tael_account_table_remove_youngest(struct tael_account_table *table) {
     TAEL_ASSERT(table->count > 0);
     struct tael_account_cold *cold = &table->cold[table->count];
-    struct tael_account_line *line = &table->lines[cold->slot];
+    struct tael_account_line *line = &table->lines[table->count];
     TAEL_ASSERT(line->number == table->count);
     TAEL_ASSERT(cold->list_count == 0);
     TAEL_ASSERT(!tael_account_line_is_wide(line));
     for (int i = 0; i < TAEL_BALANCES; i++) TAEL_ASSERT(line->balance[i] == 0);
+    tael_id_index_remove_youngest(&table->index, tael_hash_id(&table->hash, line->id), table->count);
     *line = (struct tael_account_line){0};
     *cold = (struct tael_account_cold){0};
     table->count--;

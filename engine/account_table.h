@@ -1,9 +1,7 @@
-/* Accounts: an open-addressing table whose entry is one cache line with all that a transfer needs, and a cold part in
- * order of creation.
+/* Accounts by number: a cache line each with all that a transfer needs, a cold part, and an index of their ids.
  *
  * 1. Accounts are numbered from 1 in order of creation, which is also the order of their timestamps.
- * 2. An account never moves and is never removed, except that the youngest one can be taken back (a chain's rollback):
- *    last in, first out keeps linear probing right without marks.
+ * 2. An account never moves and is never removed, except that the youngest one can be taken back (a chain's rollback).
  * 3. Balances are u64 in the line. Once one needs more, the account is wide for good: all four stand as u128 in a side table
  *    with a place for every account (address space, untouched until needed). Results are the same either way.
  * Owned by one worker; pure. */
@@ -20,6 +18,7 @@
 #include <tael/record.h>
 
 #include "engine/hash.h"
+#include "engine/id_index.h"
 
 enum tael_balance { TAEL_DEBITS_PENDING, TAEL_DEBITS_POSTED, TAEL_CREDITS_PENDING, TAEL_CREDITS_POSTED, TAEL_BALANCES };
 
@@ -30,7 +29,7 @@ struct tael_balances {
 #define TAEL_ACCOUNT_LINE_WIDE 0x8000u /* in `flags`, above all that are defined on the wire */
 
 struct tael_account_line {
-    tael_u128 id; /* 0: the slot is free */
+    tael_u128 id; /* 0: there is no such account */
     uint64_t balance[TAEL_BALANCES];
     uint32_t ledger;
     uint32_t number;
@@ -46,23 +45,22 @@ struct tael_account_cold {
     uint64_t timestamp;
     uint32_t user_data_32;
     uint32_t ledger; /* again, for scans that need no balance */
-    uint32_t slot; /* of its line */
     uint16_t code;
     uint16_t reserved;
     uint32_t list_first; /* of its transfers, see account_list.h */
     uint32_t list_last;
     uint32_t list_count;
-    uint32_t padding;
+    uint32_t padding[2];
 };
 static_assert(sizeof(struct tael_account_cold) == TAEL_CACHE_LINE, "one miss an account");
 
 struct tael_account_table {
-    struct tael_account_line *lines;
-    uint64_t slots;
-    struct tael_account_cold *cold; /* by number; 0 unused */
+    struct tael_account_line *lines; /* by number; 0 unused */
+    struct tael_account_cold *cold; /* by number */
     struct tael_balances *wide; /* by number */
     uint64_t count;
     uint64_t count_max;
+    struct tael_id_index index; /* of ids: to numbers */
     struct tael_hash hash;
 };
 
@@ -89,30 +87,28 @@ void tael_account_table_record(const struct tael_account_table *table, const str
 /* Moves an account to wide balances; nothing if it is wide already. */
 void tael_account_table_widen(struct tael_account_table *table, struct tael_account_line *line);
 
-static inline uint64_t tael_account_table_home(const struct tael_account_table *table, uint64_t hash) {
-    return tael_hash_place(hash, table->slots);
+/* The account with this id and the hash that goes with it; NULL where there is none. */
+static inline struct tael_account_line *tael_account_table_find(const struct tael_account_table *table, tael_u128 id,
+                                                                uint64_t hash) {
+    struct tael_index_probe probe = tael_index_probe_begin(&table->index, hash);
+    uint64_t number;
+    while (tael_index_probe_next(&table->index, &probe, &number)) {
+        if (TAEL_LIKELY(table->lines[number].id == id)) return &table->lines[number];
+    }
+    return NULL;
 }
 
-/* The account with this id; NULL where there is none. The table is never full, so every probe ends. */
-static inline struct tael_account_line *tael_account_table_find(const struct tael_account_table *table, tael_u128 id,
-                                                                uint64_t home) {
-    for (uint64_t slot = home;;) {
-        struct tael_account_line *line = &table->lines[slot];
-        if (TAEL_LIKELY(line->id == id)) return line;
-        if (line->id == 0) return NULL;
-        if (++slot == table->slots) slot = 0;
-    }
+/* The account that an id with this hash nearly always is, without a look at its line; NULL where there is certainly none. */
+static inline struct tael_account_line *tael_account_table_guess(const struct tael_account_table *table,
+                                                                 uint64_t hash) {
+    struct tael_index_probe probe = tael_index_probe_begin(&table->index, hash);
+    uint64_t number;
+    return tael_index_probe_next(&table->index, &probe, &number) ? &table->lines[number] : NULL;
 }
 
 static inline struct tael_account_line *tael_account_table_find_id(const struct tael_account_table *table,
                                                                    tael_u128 id) {
-    if (id == 0) return NULL; /* it would match a free slot */
-    return tael_account_table_find(table, id, tael_account_table_home(table, tael_hash_id(&table->hash, id)));
-}
-
-static inline uint32_t tael_account_table_slot(const struct tael_account_table *table,
-                                               const struct tael_account_line *line) {
-    return (uint32_t)(line - table->lines);
+    return tael_account_table_find(table, id, tael_hash_id(&table->hash, id));
 }
 
 static inline bool tael_account_line_is_wide(const struct tael_account_line *line) {

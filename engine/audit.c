@@ -78,7 +78,7 @@ static struct tael_trial_balance_sum *sum_of(struct tael_trial_balance_row *row,
 }
 
 bool tael_audit_scan(struct tael_audit *audit, const struct tael_account_table *accounts, uint64_t budget) {
-    const struct tael_account_line *const end = accounts->lines + accounts->slots;
+    const struct tael_account_line *const end = accounts->lines + accounts->count_max + 1;
     const struct tael_account_line *line = audit->passed == NULL ? accounts->lines : audit->passed;
     for (; line < end && budget > 0; line++, budget--) {
         if (line->id == 0) continue;
@@ -145,7 +145,7 @@ bool tael_audit_balanced(struct tael_audit *audit, const struct tael_account_tab
     uint32_t ledger_max = UINT32_MAX;
     while (balanced && ledger_min <= UINT32_MAX) {
         tael_audit_begin(audit, accounts, (uint32_t)ledger_min, ledger_max);
-        while (!tael_audit_scan(audit, accounts, accounts->slots)) {
+        while (!tael_audit_scan(audit, accounts, accounts->count_max + 1)) {
         }
         const bool overflowed = audit->overflowed;
         balanced = overflowed || rows_balance(audit);

@@ -1,7 +1,7 @@
 /* The trial balance: the sums of all accounts' balances, per ledger, at one op, without stopping the ledger.
  *
- * 1. A scan sums the table's lines in order of slot, some at a time. Between its slices the ledger goes on, and whatever
- *    changes in a slot that was summed already is added here too; so when the scan reaches the end, the sums are those of
+ * 1. A scan sums the table's lines in order of number, some at a time. Between its slices the ledger goes on, and whatever
+ *    changes in a line that was summed already is added here too; so when the scan reaches the end, the sums are those of
  *    that very moment. A line that no scan has passed costs the ledger one comparison.
  * 2. One scan at a time. Sums are 256 bits wide; ledgers beyond the table's room are not summed but told.
  * Owned by one worker; pure. */
@@ -33,7 +33,7 @@ void tael_audit_init(struct tael_audit *audit, struct tael_arena *arena);
 /* Begins a scan over the ledgers ledger_min .. ledger_max. Nobody else may be scanning. */
 void tael_audit_begin(struct tael_audit *audit, const void *owner, uint32_t ledger_min, uint32_t ledger_max);
 
-/* Sums at most `budget` slots more. True when all are in. */
+/* Looks at `budget` lines more at the most, in use or not. True when all are in. */
 bool tael_audit_scan(struct tael_audit *audit, const struct tael_account_table *accounts, uint64_t budget);
 
 /* Ends the scan: writes the head row and at most `limit` rows in order of ledger. Returns the rows written. */

@@ -20,8 +20,7 @@ static tael_u128 digest_accounts(const struct tael_ledger *ledger) {
     tael_u128 digest = 0;
     for (uint64_t number = 1; number <= ledger->accounts.count; number++) {
         struct tael_account record;
-        tael_account_table_record(&ledger->accounts, &ledger->accounts.lines[ledger->accounts.cold[number].slot],
-                                  &record);
+        tael_account_table_record(&ledger->accounts, &ledger->accounts.lines[number], &record);
         digest += element(DIGEST_ACCOUNT, &record, sizeof record);
     }
     return digest;

@@ -23,7 +23,7 @@ static uint32_t budget(const struct tael_ledger_options *options, struct budget_
     const struct budget_line all[] = {
         {"accounts", tael_account_table_size_bytes(accounts)},
         {"transfers", tael_journal_size_bytes(transfers)},
-        {"transfer index", tael_transfer_index_size_bytes(transfers)},
+        {"transfer index", tael_id_index_size_bytes(transfers)},
         {"history", tael_history_size_bytes(transfers)},
         {"lists by account", tael_account_lists_size_bytes(accounts, transfers)},
         {"trial balance", tael_audit_size_bytes()},
@@ -62,7 +62,7 @@ struct tael_ledger *tael_ledger_init(struct tael_arena *arena, const struct tael
     const struct tael_hash hash = tael_hash_make(options->hash_key, options->hash_bits);
     tael_account_table_init(&ledger->accounts, arena, options->accounts_max, hash);
     tael_journal_init(&ledger->journal, arena, options->transfers_max);
-    tael_transfer_index_init(&ledger->index, arena, options->transfers_max);
+    tael_id_index_init(&ledger->index, arena, options->transfers_max);
     tael_history_init(&ledger->history, arena, options->transfers_max);
     tael_account_lists_init(&ledger->lists, arena, options->accounts_max, options->transfers_max);
     tael_audit_init(&ledger->audit, arena);
@@ -240,35 +240,47 @@ __attribute__((always_inline)) static inline void event_apply(struct batch *batc
     }
 }
 
-/* How many events ahead lines are fetched (measured: 8 beats 4 and 16), and the two hops of a post or void. */
-enum { AHEAD = 8, AHEAD_PENDING = 5, AHEAD_PENDING_ACCOUNTS = 2 };
+/* Events are looked at three groups before their turn, then two, then one, each time for what the lines fetched before lead to. A
+ * group at a time, in loops that do little else: so the misses of several events overlap, those of the TLB too, which
+ * hold up a prefetch (0.8 of the time of one event at a time, eight ahead; groups of 16 are no better). */
+enum { GROUP = 8, AHEAD = 4 * GROUP };
 
-static void look_ahead(const struct batch *batch, struct tael_transfer_ahead ahead[AHEAD], uint32_t index) {
-    const uint32_t resolves = TAEL_TRANSFER_FLAG_post_pending_transfer | TAEL_TRANSFER_FLAG_void_pending_transfer;
+static void look_ahead(const struct batch *batch, struct tael_transfer_ahead ahead[AHEAD], uint32_t first) {
     const struct tael_ledger *ledger = batch->ledger;
-    if (index + AHEAD < batch->count) {
-        tael_transfer_look_ahead(ledger, &batch->events[index + AHEAD].transfer, &ahead[index % AHEAD]);
+    const uint32_t end = batch->count < first + GROUP ? batch->count : first + GROUP;
+    for (uint32_t i = first; i < end; i++) {
+        tael_transfer_hash(ledger, &batch->events[i].transfer, &ahead[i % AHEAD]);
     }
-    const uint32_t near = index + AHEAD_PENDING;
-    if (near < batch->count && batch->events[near].transfer.flags & resolves) {
-        tael_transfer_fetch_pending(ledger, &ahead[near % AHEAD]);
+    for (uint32_t i = first; i < end; i++) {
+        tael_transfer_fetch_buckets(ledger, &batch->events[i].transfer, &ahead[i % AHEAD]);
     }
-    const uint32_t next = index + AHEAD_PENDING_ACCOUNTS;
-    if (next < batch->count && batch->events[next].transfer.flags & resolves) {
-        tael_transfer_fetch_pending_accounts(ledger, &ahead[next % AHEAD]);
+}
+
+static void look_at_buckets(const struct batch *batch, struct tael_transfer_ahead ahead[AHEAD], uint32_t first) {
+    for (uint32_t i = first; i < batch->count && i < first + GROUP; i++) {
+        tael_transfer_fetch_records(batch->ledger, &batch->events[i].transfer, &ahead[i % AHEAD]);
+    }
+}
+
+static void look_at_records(const struct batch *batch, struct tael_transfer_ahead ahead[AHEAD], uint32_t first) {
+    for (uint32_t i = first; i < batch->count && i < first + GROUP; i++) {
+        tael_transfer_fetch_pending_accounts(batch->ledger, &batch->events[i].transfer, &ahead[i % AHEAD]);
     }
 }
 
 static void apply_transfers(struct batch *batch) {
     struct tael_transfer_ahead ahead[AHEAD];
     struct chain chain = {0};
-    for (uint32_t i = 0; i < AHEAD && i < batch->count; i++) {
-        tael_transfer_look_ahead(batch->ledger, &batch->events[i].transfer, &ahead[i]);
-    }
+    for (uint32_t first = 0; first < 3 * GROUP; first += GROUP) look_ahead(batch, ahead, first);
+    for (uint32_t first = 0; first < 2 * GROUP; first += GROUP) look_at_buckets(batch, ahead, first);
+    look_at_records(batch, ahead, 0);
     for (uint32_t i = 0; i < batch->count; i++) {
-        const struct tael_transfer_ahead own = ahead[i % AHEAD];
-        look_ahead(batch, ahead, i);
-        event_apply(batch, &chain, i, &own, BATCH_TRANSFERS);
+        if (i % GROUP == 0) {
+            look_ahead(batch, ahead, i + 3 * GROUP);
+            look_at_buckets(batch, ahead, i + 2 * GROUP);
+            look_at_records(batch, ahead, i + GROUP);
+        }
+        event_apply(batch, &chain, i, &ahead[i % AHEAD], BATCH_TRANSFERS);
     }
     TAEL_ASSERT(!chain.open);
     TAEL_ASSERT(batch->settled == batch->ledger->journal.count);

@@ -7,13 +7,13 @@
 #include "engine/audit.h"
 #include "engine/expiry_queue.h"
 #include "engine/history.h"
+#include "engine/id_index.h"
 #include "engine/journal.h"
 #include "engine/ledger.h"
-#include "engine/transfer_index.h"
 
 struct tael_ledger {
     struct tael_account_table accounts;
-    struct tael_transfer_index index; /* of transfers and burnt ids */
+    struct tael_id_index index; /* of transfers and burnt ids */
     struct tael_journal journal;
     struct tael_history history;
     struct tael_expiry_queue expiries;
@@ -44,6 +44,12 @@ static inline enum tael_id_state tael_ledger_find_transfer(const struct tael_led
         }
     }
     return TAEL_ID_FREE;
+}
+
+/* The position of the transfer that an id with this hash nearly always is, without a look at it. False where there is none. */
+static inline bool tael_ledger_guess_transfer(const struct tael_ledger *ledger, uint64_t hash, uint64_t *position) {
+    struct tael_index_probe probe = tael_index_probe_begin(&ledger->index, hash);
+    return tael_index_probe_next(&ledger->index, &probe, position) && *position < ledger->journal.count;
 }
 
 static inline uint64_t tael_ledger_hash(const struct tael_ledger *ledger, tael_u128 id) {

@@ -98,7 +98,7 @@ struct tael_query {
     uint64_t position_low; /* transfers: the range that the filter's timestamps and the op leave, [low, high) */
     uint64_t position_high;
     uint64_t journal_count; /* transfers there were when the read began */
-    uint32_t account_slot; /* account filters */
+    uint32_t account_number; /* account filters */
     bool listed; /* account filters: the cursor is set */
     struct tael_list_cursor cursor;
     uint64_t number_next; /* query_accounts: next to look at */
@@ -137,7 +137,8 @@ static void set_positions(struct tael_query *query, uint64_t timestamp_min, uint
 
 /* ---- lookups ---- */
 
-enum { LOOKUP_AHEAD = 8 };
+/* How far ahead buckets of the index are fetched, then what they lead to. */
+enum { LOOKUP_AHEAD = 16, LOOKUP_AHEAD_RECORD = 8 };
 
 static tael_u128 lookup_id(const struct tael_query *query, uint32_t index) {
     tael_u128 id;
@@ -145,30 +146,48 @@ static tael_u128 lookup_id(const struct tael_query *query, uint32_t index) {
     return id;
 }
 
+static uint64_t lookup_hash(const struct tael_query *query, uint32_t index) {
+    return tael_ledger_hash(query->ledger, lookup_id(query, index));
+}
+
+static void lookup_accounts_ahead(const struct tael_query *query, uint32_t index, uint32_t count) {
+    const struct tael_account_table *accounts = &query->ledger->accounts;
+    if (index + LOOKUP_AHEAD < count) tael_id_index_fetch(&accounts->index, lookup_hash(query, index + LOOKUP_AHEAD));
+    if (index + LOOKUP_AHEAD_RECORD >= count) return;
+    const struct tael_account_line *line =
+        tael_account_table_guess(accounts, lookup_hash(query, index + LOOKUP_AHEAD_RECORD));
+    if (line == NULL) return;
+    __builtin_prefetch(line);
+    __builtin_prefetch(&accounts->cold[line - accounts->lines]);
+}
+
 static void lookup_accounts(struct tael_query *query, uint32_t count) {
     const struct tael_account_table *accounts = &query->ledger->accounts;
     for (uint32_t i = 0; i < count; i++) {
-        if (i + LOOKUP_AHEAD < count) {
-            const uint64_t hash = tael_ledger_hash(query->ledger, lookup_id(query, i + LOOKUP_AHEAD));
-            __builtin_prefetch(&accounts->lines[tael_account_table_home(accounts, hash)]);
-        }
+        lookup_accounts_ahead(query, i, count);
         const struct tael_account_line *line = tael_account_table_find_id(accounts, lookup_id(query, i));
         if (line != NULL) tael_account_table_record(accounts, line, next_result(query));
+    }
+}
+
+static void lookup_transfers_ahead(const struct tael_query *query, uint32_t index, uint32_t count) {
+    const struct tael_ledger *ledger = query->ledger;
+    if (index + LOOKUP_AHEAD < count) tael_id_index_fetch(&ledger->index, lookup_hash(query, index + LOOKUP_AHEAD));
+    uint64_t position;
+    if (index + LOOKUP_AHEAD_RECORD < count &&
+        tael_ledger_guess_transfer(ledger, lookup_hash(query, index + LOOKUP_AHEAD_RECORD), &position)) {
+        tael_journal_prefetch(&ledger->journal, position);
     }
 }
 
 static void lookup_transfers(struct tael_query *query, uint32_t count) {
     const struct tael_ledger *ledger = query->ledger;
     for (uint32_t i = 0; i < count; i++) {
-        if (i + LOOKUP_AHEAD < count) {
-            const uint64_t hash = tael_ledger_hash(ledger, lookup_id(query, i + LOOKUP_AHEAD));
-            __builtin_prefetch(ledger->index.buckets[tael_transfer_index_home(&ledger->index, hash)]);
-        }
+        lookup_transfers_ahead(query, i, count);
         struct tael_index_probe probe;
         uint64_t position;
         const tael_u128 id = lookup_id(query, i);
-        if (tael_ledger_find_transfer(ledger, id, tael_ledger_hash(ledger, id), &probe, &position) ==
-            TAEL_ID_TRANSFER) {
+        if (tael_ledger_find_transfer(ledger, id, lookup_hash(query, i), &probe, &position) == TAEL_ID_TRANSFER) {
             memcpy(next_result(query), tael_journal_body(&ledger->journal, position), sizeof(struct tael_transfer));
         }
     }
@@ -196,7 +215,7 @@ static bool account_filter_begin(struct tael_query *query) {
     if (query->operation == TAEL_OPERATION_get_account_balances && (line->flags & TAEL_ACCOUNT_FLAG_history) == 0) {
         return false;
     }
-    query->account_slot = tael_account_table_slot(accounts, line);
+    query->account_number = line->number;
     query->limit = capped(filter->limit, TAEL_EVENTS_MAX);
     query->reversed = (filter->flags & TAEL_ACCOUNT_FILTER_FLAG_reversed) != 0;
     query->listed = false;
@@ -207,8 +226,9 @@ static bool account_filter_begin(struct tael_query *query) {
 static bool account_filter_matches(const struct tael_query *query, uint64_t position) {
     const struct tael_account_filter *filter = &query->filter.account;
     const struct tael_transfer_trace *trace = tael_journal_trace(&query->ledger->journal, position);
-    const bool side = (trace->debit_slot == query->account_slot && (filter->flags & TAEL_ACCOUNT_FILTER_FLAG_debits)) ||
-                      (trace->credit_slot == query->account_slot && (filter->flags & TAEL_ACCOUNT_FILTER_FLAG_credits));
+    const bool side =
+        (trace->debit_number == query->account_number && (filter->flags & TAEL_ACCOUNT_FILTER_FLAG_debits)) ||
+        (trace->credit_number == query->account_number && (filter->flags & TAEL_ACCOUNT_FILTER_FLAG_credits));
     if (!side) return false;
     const struct tael_transfer *body = tael_journal_body(&query->ledger->journal, position);
     if (filter->user_data_128 != 0 && filter->user_data_128 != body->user_data_128) return false;
@@ -222,7 +242,7 @@ static void account_balance_result(struct tael_query *query, uint64_t position) 
     const struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, position);
     tael_u128 values[2 * TAEL_BALANCES];
     tael_history_read(&ledger->history, &ledger->history.transfers[position], trace->after, values);
-    const tael_u128 *own = trace->debit_slot == query->account_slot ? values : values + TAEL_BALANCES;
+    const tael_u128 *own = trace->debit_number == query->account_number ? values : values + TAEL_BALANCES;
     *(struct tael_account_balance *)next_result(query) = (struct tael_account_balance){
         .debits_pending = own[TAEL_DEBITS_PENDING],
         .debits_posted = own[TAEL_DEBITS_POSTED],
@@ -240,8 +260,7 @@ static bool account_filter_step(struct tael_query *query, uint32_t *budget) {
         if (lists->covered < query->position_high) return false;
     }
     if (!query->listed) {
-        const uint32_t number = query->ledger->accounts.lines[query->account_slot].number;
-        query->cursor = tael_account_lists_begin(&query->ledger->accounts.cold[number], query->reversed);
+        query->cursor = tael_account_lists_begin(&query->ledger->accounts.cold[query->account_number], query->reversed);
         query->listed = true;
     }
     uint64_t position;
@@ -370,8 +389,7 @@ static bool query_accounts_end(struct tael_query *query, uint32_t budget) {
         look_at_younger(query, ++query->number_bound);
     }
     for (uint32_t i = 0; i < query->number_count; i++) {
-        const struct tael_account_cold *cold = &accounts->cold[query->numbers[i]];
-        tael_account_table_record(accounts, &accounts->lines[cold->slot], next_result(query));
+        tael_account_table_record(accounts, &accounts->lines[query->numbers[i]], next_result(query));
     }
     return true;
 }
@@ -411,8 +429,8 @@ void tael_ledger_change_event(const struct tael_ledger *ledger, uint64_t positio
     const struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, position);
     const struct tael_history_entry *entry = expiry == NULL ? &ledger->history.transfers[position] : &expiry->balances;
     const uint8_t mark = expiry == NULL ? trace->after : expiry->after;
-    const struct tael_account_line *debit = &ledger->accounts.lines[trace->debit_slot];
-    const struct tael_account_line *credit = &ledger->accounts.lines[trace->credit_slot];
+    const struct tael_account_line *debit = &ledger->accounts.lines[trace->debit_number];
+    const struct tael_account_line *credit = &ledger->accounts.lines[trace->credit_number];
     tael_u128 balances[2 * TAEL_BALANCES];
     tael_history_read(&ledger->history, entry, mark, balances);
     *out = (struct tael_change_event){

@@ -8,40 +8,59 @@
 
 /* ---- looking ahead ---- */
 
-void tael_transfer_look_ahead(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
-                              struct tael_transfer_ahead *ahead) {
+/* Flattened: three hashes of 16 bytes are worth no calls. */
+__attribute__((flatten)) void tael_transfer_hash(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
+                                                 struct tael_transfer_ahead *ahead) {
     ahead->id_hash = tael_ledger_hash(ledger, transfer->id);
-    __builtin_prefetch(ledger->index.buckets[tael_transfer_index_home(&ledger->index, ahead->id_hash)], 1);
     if (transfer->flags & POST_OR_VOID) {
-        ahead->pending_hash = tael_ledger_hash(ledger, transfer->pending_id);
-        __builtin_prefetch(ledger->index.buckets[tael_transfer_index_home(&ledger->index, ahead->pending_hash)]);
+        ahead->debit_hash = tael_ledger_hash(ledger, transfer->pending_id);
         return;
     }
-    const struct tael_account_table *accounts = &ledger->accounts;
-    ahead->debit_home = tael_account_table_home(accounts, tael_ledger_hash(ledger, transfer->debit_account_id));
-    ahead->credit_home = tael_account_table_home(accounts, tael_ledger_hash(ledger, transfer->credit_account_id));
-    __builtin_prefetch(&accounts->lines[ahead->debit_home], 1);
-    __builtin_prefetch(&accounts->lines[ahead->credit_home], 1);
+    ahead->debit_hash = tael_ledger_hash(ledger, transfer->debit_account_id);
+    ahead->credit_hash = tael_ledger_hash(ledger, transfer->credit_account_id);
 }
 
-/* The first position whose fingerprint matches: nearly always the pending transfer. False where there is none. */
-static bool guess_pending(const struct tael_ledger *ledger, const struct tael_transfer_ahead *ahead,
-                          uint64_t *position) {
-    struct tael_index_probe probe = tael_index_probe_begin(&ledger->index, ahead->pending_hash);
-    return tael_index_probe_next(&ledger->index, &probe, position) && *position < ledger->journal.count;
+void tael_transfer_fetch_buckets(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
+                                 const struct tael_transfer_ahead *ahead) {
+    tael_id_index_fetch(&ledger->index, ahead->id_hash);
+    if (transfer->flags & POST_OR_VOID) {
+        tael_id_index_fetch(&ledger->index, ahead->debit_hash);
+        return;
+    }
+    tael_id_index_fetch(&ledger->accounts.index, ahead->debit_hash);
+    tael_id_index_fetch(&ledger->accounts.index, ahead->credit_hash);
 }
 
-void tael_transfer_fetch_pending(const struct tael_ledger *ledger, const struct tael_transfer_ahead *ahead) {
+void tael_transfer_fetch_records(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
+                                 struct tael_transfer_ahead *ahead) {
+    if (transfer->flags & POST_OR_VOID) {
+        uint64_t position;
+        if (tael_ledger_guess_transfer(ledger, ahead->debit_hash, &position)) {
+            tael_journal_prefetch(&ledger->journal, position);
+        }
+        return;
+    }
+    ahead->debit = tael_account_table_guess(&ledger->accounts, ahead->debit_hash);
+    ahead->credit = tael_account_table_guess(&ledger->accounts, ahead->credit_hash);
+    __builtin_prefetch(ahead->debit, 1);
+    __builtin_prefetch(ahead->credit, 1);
+}
+
+void tael_transfer_fetch_pending_accounts(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
+                                          struct tael_transfer_ahead *ahead) {
     uint64_t position;
-    if (guess_pending(ledger, ahead, &position)) tael_journal_prefetch(&ledger->journal, position);
-}
-
-void tael_transfer_fetch_pending_accounts(const struct tael_ledger *ledger, const struct tael_transfer_ahead *ahead) {
-    uint64_t position;
-    if (!guess_pending(ledger, ahead, &position)) return;
+    if ((transfer->flags & POST_OR_VOID) == 0) return;
+    if (!tael_ledger_guess_transfer(ledger, ahead->debit_hash, &position)) return;
     const struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, position);
-    __builtin_prefetch(&ledger->accounts.lines[trace->debit_slot], 1);
-    __builtin_prefetch(&ledger->accounts.lines[trace->credit_slot], 1);
+    __builtin_prefetch(&ledger->accounts.lines[trace->debit_number], 1);
+    __builtin_prefetch(&ledger->accounts.lines[trace->credit_number], 1);
+}
+
+/* The account that was guessed ahead, if it is the one; another with the same fingerprint, or none, takes a search. */
+static struct tael_account_line *find_account(const struct tael_ledger *ledger, struct tael_account_line *guess,
+                                              tael_u128 id, uint64_t hash) {
+    if (TAEL_LIKELY(guess != NULL && guess->id == id)) return guess;
+    return tael_account_table_find(&ledger->accounts, id, hash);
 }
 
 /* ---- balances ---- */
@@ -142,13 +161,13 @@ static struct tael_transfer *enter(struct tael_ledger *ledger, const struct tael
     const uint64_t position = ledger->journal.count;
     struct tael_transfer_trace *trace;
     struct tael_transfer *body = tael_journal_append(&ledger->journal, timestamp, &trace);
-    trace->debit_slot = tael_account_table_slot(&ledger->accounts, debit);
-    trace->credit_slot = tael_account_table_slot(&ledger->accounts, credit);
+    trace->debit_number = debit->number;
+    trace->credit_number = credit->number;
     trace->pending_status = (uint8_t)pending_status;
     trace->after =
         tael_history_write(&ledger->history, &ledger->history.transfers[position], &ledger->accounts, debit, credit);
     trace->reserved = 0;
-    tael_transfer_index_insert(&ledger->index, probe, position);
+    tael_id_index_insert(&ledger->index, probe, position);
     return body;
 }
 
@@ -240,8 +259,8 @@ static uint32_t post_or_void(struct tael_ledger *ledger, const struct tael_trans
     if (t->flags & TAEL_TRANSFER_FLAG_imported) {
         if (import_regresses(ledger, t->timestamp)) return TAEL_TRANSFER_imported_event_timestamp_must_not_regress;
     }
-    struct tael_account_line *debit = &ledger->accounts.lines[trace->debit_slot];
-    struct tael_account_line *credit = &ledger->accounts.lines[trace->credit_slot];
+    struct tael_account_line *debit = &ledger->accounts.lines[trace->debit_number];
+    struct tael_account_line *credit = &ledger->accounts.lines[trace->credit_number];
     TAEL_ASSERT(debit->id == pending->debit_account_id);
     TAEL_ASSERT(credit->id == pending->credit_account_id);
     if (posts) {
@@ -261,20 +280,20 @@ static uint32_t post_or_void(struct tael_ledger *ledger, const struct tael_trans
     }
     trace->pending_status = posts ? TAEL_PENDING_POSTED : TAEL_PENDING_VOIDED;
 
-    *enter(ledger, probe, *timestamp, debit, credit, TAEL_PENDING_NONE) = (struct tael_transfer){
-        .id = t->id,
-        .debit_account_id = pending->debit_account_id,
-        .credit_account_id = pending->credit_account_id,
-        .amount = amount,
-        .pending_id = t->pending_id,
-        .user_data_128 = t->user_data_128 != 0 ? t->user_data_128 : pending->user_data_128,
-        .user_data_64 = t->user_data_64 != 0 ? t->user_data_64 : pending->user_data_64,
-        .user_data_32 = t->user_data_32 != 0 ? t->user_data_32 : pending->user_data_32,
-        .ledger = pending->ledger,
-        .code = pending->code,
-        .flags = t->flags,
-        .timestamp = *timestamp,
-    };
+    struct tael_transfer *body = enter(ledger, probe, *timestamp, debit, credit, TAEL_PENDING_NONE);
+    body->id = t->id;
+    body->debit_account_id = pending->debit_account_id;
+    body->credit_account_id = pending->credit_account_id;
+    body->amount = amount;
+    body->pending_id = t->pending_id;
+    body->user_data_128 = t->user_data_128 != 0 ? t->user_data_128 : pending->user_data_128;
+    body->user_data_64 = t->user_data_64 != 0 ? t->user_data_64 : pending->user_data_64;
+    body->user_data_32 = t->user_data_32 != 0 ? t->user_data_32 : pending->user_data_32;
+    body->timeout = 0;
+    body->ledger = pending->ledger;
+    body->code = pending->code;
+    body->flags = t->flags;
+    body->timestamp = *timestamp;
     return TAEL_STATUS_CREATED;
 }
 
@@ -378,11 +397,9 @@ static uint32_t plain_or_pending(struct tael_ledger *ledger, const struct tael_t
                                  uint64_t *timestamp) {
     uint32_t status = check_fields(t);
     if (status != TAEL_STATUS_CREATED) return status;
-    struct tael_account_line *debit =
-        tael_account_table_find(&ledger->accounts, t->debit_account_id, ahead->debit_home);
+    struct tael_account_line *debit = find_account(ledger, ahead->debit, t->debit_account_id, ahead->debit_hash);
     if (debit == NULL) return TAEL_TRANSFER_debit_account_not_found;
-    struct tael_account_line *credit =
-        tael_account_table_find(&ledger->accounts, t->credit_account_id, ahead->credit_home);
+    struct tael_account_line *credit = find_account(ledger, ahead->credit, t->credit_account_id, ahead->credit_hash);
     if (credit == NULL) return TAEL_TRANSFER_credit_account_not_found;
     if (debit->ledger != credit->ledger) return TAEL_TRANSFER_accounts_must_have_the_same_ledger;
     if (t->ledger != debit->ledger) return TAEL_TRANSFER_transfer_must_have_the_same_ledger_as_accounts;
@@ -432,7 +449,7 @@ uint32_t tael_transfer_create(struct tael_ledger *ledger, const struct tael_tran
     case TAEL_ID_FREE:
         break;
     }
-    if (transfer->flags & POST_OR_VOID) return post_or_void(ledger, transfer, ahead->pending_hash, &probe, timestamp);
+    if (transfer->flags & POST_OR_VOID) return post_or_void(ledger, transfer, ahead->debit_hash, &probe, timestamp);
     return plain_or_pending(ledger, transfer, ahead, &probe, timestamp);
 }
 
@@ -465,8 +482,8 @@ void tael_transfer_take_back(struct tael_ledger *ledger) {
     TAEL_ASSERT(position >= ledger->lists.covered);
     const struct tael_transfer *body = tael_journal_body(&ledger->journal, position);
     const struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, position);
-    struct tael_account_line *debit = &ledger->accounts.lines[trace->debit_slot];
-    struct tael_account_line *credit = &ledger->accounts.lines[trace->credit_slot];
+    struct tael_account_line *debit = &ledger->accounts.lines[trace->debit_number];
+    struct tael_account_line *credit = &ledger->accounts.lines[trace->credit_number];
     if (body->flags & POST_OR_VOID) {
         take_back_resolution(ledger, body, debit, credit);
     } else {
@@ -478,7 +495,7 @@ void tael_transfer_take_back(struct tael_ledger *ledger) {
         if (body->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(credit, false);
     }
     if (trace->after & TAEL_HISTORY_WIDE) ledger->history.wide_count--;
-    tael_transfer_index_remove_youngest(&ledger->index, tael_ledger_hash(ledger, body->id), position);
+    tael_id_index_remove_youngest(&ledger->index, tael_ledger_hash(ledger, body->id), position);
     tael_journal_remove_youngest(&ledger->journal);
 }
 
@@ -488,7 +505,7 @@ void tael_transfer_burn(struct tael_ledger *ledger, tael_u128 id) {
     const enum tael_id_state state =
         tael_ledger_find_transfer(ledger, id, tael_ledger_hash(ledger, id), &probe, &position);
     TAEL_ASSERT(state == TAEL_ID_FREE);
-    tael_transfer_index_insert(&ledger->index, &probe, TAEL_INDEX_BURNT | tael_journal_burn(&ledger->journal, id));
+    tael_id_index_insert(&ledger->index, &probe, TAEL_INDEX_BURNT | tael_journal_burn(&ledger->journal, id));
 }
 
 void tael_transfer_settle(struct tael_ledger *ledger, uint64_t position) {
@@ -502,8 +519,8 @@ static void expire(struct tael_ledger *ledger, uint64_t position, uint64_t times
     const struct tael_transfer *body = tael_journal_body(&ledger->journal, position);
     struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, position);
     TAEL_ASSERT(trace->pending_status == TAEL_PENDING_PENDING);
-    struct tael_account_line *debit = &ledger->accounts.lines[trace->debit_slot];
-    struct tael_account_line *credit = &ledger->accounts.lines[trace->credit_slot];
+    struct tael_account_line *debit = &ledger->accounts.lines[trace->debit_number];
+    struct tael_account_line *credit = &ledger->accounts.lines[trace->credit_number];
     balance_subtract(ledger, debit, TAEL_DEBITS_PENDING, body->amount);
     balance_subtract(ledger, credit, TAEL_CREDITS_PENDING, body->amount);
     reopen(debit, credit, body);

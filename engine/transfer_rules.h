@@ -7,21 +7,28 @@
 
 #include "engine/ledger_state.h"
 
-/* What is worked out about an event ahead of its turn: its hashes, whose lines are being fetched meanwhile. */
+/* What is worked out about an event ahead of its turn, in four steps, each when the lines that the one before fetches have come.
+ * Only hints: what they lead to is confirmed when it is the event's turn. */
 struct tael_transfer_ahead {
     uint64_t id_hash;
-    uint64_t debit_home;
-    uint64_t credit_home;
-    uint64_t pending_hash; /* of a post or void */
+    uint64_t debit_hash; /* of a post or void: that of the pending transfer's id */
+    uint64_t credit_hash;
+    struct tael_account_line *debit; /* the lines that are guessed; NULL: none */
+    struct tael_account_line *credit;
 };
 
-/* First, as early as possible: works out the hashes and fetches the lines they lead to. */
-void tael_transfer_look_ahead(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
-                              struct tael_transfer_ahead *ahead);
-
-/* Then, for a post or void, some events before its turn: fetches the pending transfer; and, closer, its accounts. Hints. */
-void tael_transfer_fetch_pending(const struct tael_ledger *ledger, const struct tael_transfer_ahead *ahead);
-void tael_transfer_fetch_pending_accounts(const struct tael_ledger *ledger, const struct tael_transfer_ahead *ahead);
+/* First works out the hashes. */
+void tael_transfer_hash(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
+                        struct tael_transfer_ahead *ahead);
+/* Fetches the buckets of the indexes that they lead to. */
+void tael_transfer_fetch_buckets(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
+                                 const struct tael_transfer_ahead *ahead);
+/* Fetches what the buckets lead to: the accounts or, for a post or void, the pending transfer. */
+void tael_transfer_fetch_records(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
+                                 struct tael_transfer_ahead *ahead);
+/* Fetches the accounts of a pending transfer. */
+void tael_transfer_fetch_pending_accounts(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
+                                          struct tael_transfer_ahead *ahead);
 
 /* Creates the transfer or says why not. The checks that events share (linked, imported, timestamps) were made before.
  * `timestamp` is the event's own; on success, and for `exists`, it becomes the transfer's. */

@@ -14,8 +14,8 @@
 #include "engine/audit.h"
 #include "engine/expiry_queue.h"
 #include "engine/history.h"
+#include "engine/id_index.h"
 #include "engine/journal.h"
-#include "engine/transfer_index.h"
 
 #define COUNT 1000
 
@@ -121,7 +121,7 @@ static void test_account_table_finds_numbers_by_timestamp(void **state) {
 }
 
 /* An honest lookup: confirmed by the caller, here by value == id. */
-static bool index_finds(const struct tael_transfer_index *index, uint64_t hash, uint64_t wanted,
+static bool index_finds(const struct tael_id_index *index, uint64_t hash, uint64_t wanted,
                         struct tael_index_probe *probe) {
     *probe = tael_index_probe_begin(index, hash);
     uint64_t value;
@@ -132,32 +132,32 @@ static bool index_finds(const struct tael_transfer_index *index, uint64_t hash, 
 }
 
 static void index_fill_and_take_back(uint32_t hash_bits) {
-    struct tael_arena arena = arena_make(tael_transfer_index_size_bytes(COUNT));
-    struct tael_transfer_index index;
-    tael_transfer_index_init(&index, &arena, COUNT);
+    struct tael_arena arena = arena_make(tael_id_index_size_bytes(COUNT));
+    struct tael_id_index index;
+    tael_id_index_init(&index, &arena, COUNT);
     const struct tael_hash hash = tael_hash_make(tael_u128_make(1, 2), hash_bits);
     struct tael_index_probe probe;
     for (uint64_t value = 0; value < COUNT; value++) {
         assert_false(index_finds(&index, tael_hash_id(&hash, value + 1), value, &probe));
-        tael_transfer_index_insert(&index, &probe, value);
+        tael_id_index_insert(&index, &probe, value);
     }
     assert_int_equal(index.count, COUNT);
     for (uint64_t left = COUNT; left > 0; left--) {
         for (uint64_t value = 0; value < COUNT; value += 41) {
             assert_int_equal(index_finds(&index, tael_hash_id(&hash, value + 1), value, &probe), value < left);
         }
-        tael_transfer_index_remove_youngest(&index, tael_hash_id(&hash, left), left - 1);
+        tael_id_index_remove_youngest(&index, tael_hash_id(&hash, left), left - 1);
     }
     assert_int_equal(index.count, 0);
     free(arena.base);
 }
 
-static void test_transfer_index_finds_every_entry_until_it_is_taken_back(void **state) {
+static void test_id_index_finds_every_entry_until_it_is_taken_back(void **state) {
     (void)state;
     index_fill_and_take_back(0);
 }
 
-static void test_transfer_index_tells_colliding_hashes_apart(void **state) {
+static void test_id_index_tells_colliding_hashes_apart(void **state) {
     (void)state;
     index_fill_and_take_back(1);
 }
@@ -204,8 +204,8 @@ static void test_account_lists_hold_each_accounts_transfers_in_order_both_ways(v
     for (uint64_t i = 0; i < COUNT; i++) {
         struct tael_transfer_trace *trace;
         tael_journal_append(&journal, i + 1, &trace)->timestamp = i + 1;
-        trace->debit_slot = tael_account_table_slot(&accounts, lines[0]);
-        trace->credit_slot = tael_account_table_slot(&accounts, lines[1 + i % 2]);
+        trace->debit_number = lines[0]->number;
+        trace->credit_number = lines[1 + i % 2]->number;
     }
     uint32_t extended = 0;
     while (lists.covered < COUNT) extended += tael_account_lists_extend(&lists, &accounts, &journal, 7);
@@ -347,8 +347,8 @@ int main(void) {
         cmocka_unit_test(test_account_table_never_finds_id_zero),
         cmocka_unit_test(test_account_table_keeps_all_balances_when_one_grows_wide),
         cmocka_unit_test(test_account_table_finds_numbers_by_timestamp),
-        cmocka_unit_test(test_transfer_index_finds_every_entry_until_it_is_taken_back),
-        cmocka_unit_test(test_transfer_index_tells_colliding_hashes_apart),
+        cmocka_unit_test(test_id_index_finds_every_entry_until_it_is_taken_back),
+        cmocka_unit_test(test_id_index_tells_colliding_hashes_apart),
         cmocka_unit_test(test_expiry_queue_gives_the_earliest_by_expiry_then_position),
         cmocka_unit_test(test_account_lists_hold_each_accounts_transfers_in_order_both_ways),
         cmocka_unit_test(test_history_gives_back_narrow_and_wide_balances),

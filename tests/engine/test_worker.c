@@ -28,8 +28,10 @@ static struct tael_worker *worker_make(struct tael_arena *arena) {
     const struct tael_ledger_options ledger = {.accounts_max = ACCOUNTS, .transfers_max = 16};
     const struct tael_worker_options worker = {.blocks_max = 1, .reads_max = 4, .queries_max = 2};
     arena->size = tael_ledger_size_bytes(&ledger) + tael_worker_size_bytes(&worker) + TAEL_SECTOR_SIZE;
-    arena->base = calloc(1, arena->size);
+    arena->size = (arena->size + TAEL_SECTOR_SIZE - 1) / TAEL_SECTOR_SIZE * TAEL_SECTOR_SIZE;
+    arena->base = aligned_alloc(TAEL_SECTOR_SIZE, arena->size);
     assert_non_null(arena->base);
+    memset(arena->base, 0, arena->size);
     return tael_worker_init(arena, &worker, tael_ledger_init(arena, &ledger));
 }
 

@@ -1,12 +1,12 @@
-/* The index of ids: transfers and burnt ids, 13.3 bytes each at the most.
+/* An index of ids, 13.3 bytes each at the most: from an id's hash to a number. One for accounts, one for transfers and burnt ids.
  *
  * 1. A slot is 8 bytes: a fingerprint of 24 bits and a value of 40 bits; 0 is free. Eight slots are a bucket, one cache line.
  * 2. A probe begins at its home bucket and ends at the first bucket with a free slot. The index is at most 60 % full, and the
  *    caller confirms every match on the whole 128-bit id.
  * 3. Only the youngest entries are taken back (a chain's rollback), in reverse order: so every probe stays right.
  * Owned by one worker; pure. */
-#ifndef TAEL_ENGINE_TRANSFER_INDEX_H
-#define TAEL_ENGINE_TRANSFER_INDEX_H
+#ifndef TAEL_ENGINE_ID_INDEX_H
+#define TAEL_ENGINE_ID_INDEX_H
 
 #include <immintrin.h>
 #include <stdbool.h>
@@ -22,7 +22,7 @@
 #define TAEL_INDEX_VALUE_BITS 40
 #define TAEL_INDEX_VALUE_MAX ((1ull << TAEL_INDEX_VALUE_BITS) - 2)
 
-struct tael_transfer_index {
+struct tael_id_index {
     uint64_t (*buckets)[TAEL_INDEX_SLOTS_PER_BUCKET];
     uint64_t bucket_count;
     uint64_t count;
@@ -37,11 +37,11 @@ struct tael_index_probe {
     uint32_t matches; /* slots of `bucket` that are yet to be looked at, as bits */
 };
 
-size_t tael_transfer_index_size_bytes(uint64_t count_max);
-void tael_transfer_index_init(struct tael_transfer_index *index, struct tael_arena *arena, uint64_t count_max);
+size_t tael_id_index_size_bytes(uint64_t count_max);
+void tael_id_index_init(struct tael_id_index *index, struct tael_arena *arena, uint64_t count_max);
 
 /* Takes the youngest entry, which has this hash and this value, back. */
-void tael_transfer_index_remove_youngest(struct tael_transfer_index *index, uint64_t hash, uint64_t value);
+void tael_id_index_remove_youngest(struct tael_id_index *index, uint64_t hash, uint64_t value);
 
 /* Slots of a bucket whose upper 24 bits are `fingerprint`, as bits. */
 static inline uint32_t tael_index_bucket_matches(const uint64_t *bucket, uint64_t fingerprint) {
@@ -64,12 +64,17 @@ static inline uint32_t tael_index_bucket_free(const uint64_t *bucket) {
                                                                          << 4);
 }
 
-static inline uint64_t tael_transfer_index_home(const struct tael_transfer_index *index, uint64_t hash) {
+static inline uint64_t tael_id_index_home(const struct tael_id_index *index, uint64_t hash) {
     return tael_hash_place(hash, index->bucket_count);
 }
 
-static inline struct tael_index_probe tael_index_probe_begin(const struct tael_transfer_index *index, uint64_t hash) {
-    const uint64_t bucket = tael_transfer_index_home(index, hash);
+/* Fetches the bucket where a probe of this hash begins. */
+static inline void tael_id_index_fetch(const struct tael_id_index *index, uint64_t hash) {
+    __builtin_prefetch(index->buckets[tael_id_index_home(index, hash)], 1);
+}
+
+static inline struct tael_index_probe tael_index_probe_begin(const struct tael_id_index *index, uint64_t hash) {
+    const uint64_t bucket = tael_id_index_home(index, hash);
     const uint64_t fingerprint = hash & ((1u << 24) - 1);
     return (struct tael_index_probe){
         .bucket = bucket,
@@ -79,7 +84,7 @@ static inline struct tael_index_probe tael_index_probe_begin(const struct tael_t
 }
 
 /* The next value whose fingerprint matches. False when there is none: the probe then stands at the bucket to enter it. */
-static inline bool tael_index_probe_next(const struct tael_transfer_index *index, struct tael_index_probe *probe,
+static inline bool tael_index_probe_next(const struct tael_id_index *index, struct tael_index_probe *probe,
                                          uint64_t *value) {
     for (;;) {
         const uint64_t *bucket = index->buckets[probe->bucket];
@@ -99,8 +104,8 @@ static inline bool tael_index_probe_next(const struct tael_transfer_index *index
 }
 
 /* Enters a value where a probe of its hash has ended; nothing may have been entered or taken back in between. */
-static inline void tael_transfer_index_insert(struct tael_transfer_index *index, const struct tael_index_probe *probe,
-                                              uint64_t value) {
+static inline void tael_id_index_insert(struct tael_id_index *index, const struct tael_index_probe *probe,
+                                        uint64_t value) {
     TAEL_ASSERT(index->count < index->count_max);
     TAEL_ASSERT(value <= TAEL_INDEX_VALUE_MAX);
     uint64_t *bucket = index->buckets[probe->bucket];

@@ -8,9 +8,8 @@
 
 /* ---- looking ahead ---- */
 
-/* Flattened: three hashes of 16 bytes are worth no calls. */
-__attribute__((flatten)) void tael_transfer_hash(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
-                                                 struct tael_transfer_ahead *ahead) {
+void tael_transfer_hash(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
+                        struct tael_transfer_ahead *ahead) {
     ahead->id_hash = tael_ledger_hash(ledger, transfer->id);
     if (transfer->flags & POST_OR_VOID) {
         ahead->debit_hash = tael_ledger_hash(ledger, transfer->pending_id);
@@ -22,7 +21,6 @@ __attribute__((flatten)) void tael_transfer_hash(const struct tael_ledger *ledge
 
 void tael_transfer_fetch_buckets(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
                                  const struct tael_transfer_ahead *ahead) {
-    tael_id_index_fetch(&ledger->index, ahead->id_hash);
     if (transfer->flags & POST_OR_VOID) {
         tael_id_index_fetch(&ledger->index, ahead->debit_hash);
         return;
@@ -31,29 +29,34 @@ void tael_transfer_fetch_buckets(const struct tael_ledger *ledger, const struct 
     tael_id_index_fetch(&ledger->accounts.index, ahead->credit_hash);
 }
 
-void tael_transfer_fetch_records(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
-                                 struct tael_transfer_ahead *ahead) {
+void tael_transfer_fetch_transfers(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
+                                   const struct tael_transfer_ahead *ahead) {
+    uint64_t position;
+    tael_id_index_fetch(&ledger->index, ahead->id_hash);
+    if ((transfer->flags & POST_OR_VOID) == 0) return;
+    if (tael_ledger_guess_transfer(ledger, ahead->debit_hash, &position)) {
+        tael_journal_prefetch(&ledger->journal, position);
+    }
+}
+
+static void fetch_pending_accounts(const struct tael_ledger *ledger, uint64_t pending_hash) {
+    uint64_t position;
+    if (!tael_ledger_guess_transfer(ledger, pending_hash, &position)) return;
+    const struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, position);
+    __builtin_prefetch(&ledger->accounts.lines[trace->debit_number], 1);
+    __builtin_prefetch(&ledger->accounts.lines[trace->credit_number], 1);
+}
+
+void tael_transfer_fetch_accounts(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
+                                  struct tael_transfer_ahead *ahead) {
     if (transfer->flags & POST_OR_VOID) {
-        uint64_t position;
-        if (tael_ledger_guess_transfer(ledger, ahead->debit_hash, &position)) {
-            tael_journal_prefetch(&ledger->journal, position);
-        }
+        fetch_pending_accounts(ledger, ahead->debit_hash);
         return;
     }
     ahead->debit = tael_account_table_guess(&ledger->accounts, ahead->debit_hash);
     ahead->credit = tael_account_table_guess(&ledger->accounts, ahead->credit_hash);
     __builtin_prefetch(ahead->debit, 1);
     __builtin_prefetch(ahead->credit, 1);
-}
-
-void tael_transfer_fetch_pending_accounts(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
-                                          struct tael_transfer_ahead *ahead) {
-    uint64_t position;
-    if ((transfer->flags & POST_OR_VOID) == 0) return;
-    if (!tael_ledger_guess_transfer(ledger, ahead->debit_hash, &position)) return;
-    const struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, position);
-    __builtin_prefetch(&ledger->accounts.lines[trace->debit_number], 1);
-    __builtin_prefetch(&ledger->accounts.lines[trace->credit_number], 1);
 }
 
 /* The account that was guessed ahead, if it is the one; another with the same fingerprint, or none, takes a search. */

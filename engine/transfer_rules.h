@@ -20,15 +20,15 @@ struct tael_transfer_ahead {
 /* First works out the hashes. */
 void tael_transfer_hash(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
                         struct tael_transfer_ahead *ahead);
-/* Fetches the buckets of the indexes that they lead to. */
+/* Fetches the buckets of the indexes where its accounts, or the transfer that it posts or voids, are found. */
 void tael_transfer_fetch_buckets(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
                                  const struct tael_transfer_ahead *ahead);
-/* Fetches what the buckets lead to: the accounts or, for a post or void, the pending transfer. */
-void tael_transfer_fetch_records(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
-                                 struct tael_transfer_ahead *ahead);
-/* Fetches the accounts of a pending transfer. */
-void tael_transfer_fetch_pending_accounts(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
-                                          struct tael_transfer_ahead *ahead);
+/* Fetches the bucket of its own id, and the transfer that it posts or voids. */
+void tael_transfer_fetch_transfers(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
+                                   const struct tael_transfer_ahead *ahead);
+/* Fetches the accounts' lines. */
+void tael_transfer_fetch_accounts(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
+                                  struct tael_transfer_ahead *ahead);
 
 /* Creates the transfer or says why not. The checks that events share (linked, imported, timestamps) were made before.
  * `timestamp` is the event's own; on success, and for `exists`, it becomes the transfer's. */

@@ -361,6 +361,20 @@ uint32_t tael_ledger_apply(struct tael_ledger *ledger, const struct tael_request
     return exception_count;
 }
 
+void tael_ledger_look_ahead(const struct tael_ledger *ledger, const struct tael_request *request, uint32_t steps_left) {
+    if (request->event_count > GROUP) return;
+    if (tael_operation_info(request->operation).kind != TAEL_OPERATION_CREATE) return;
+    if (tael_operation_creates_accounts(request->operation)) return;
+    const struct tael_transfer *transfers = tael_request_payload(request);
+    for (uint32_t i = 0; i < request->event_count; i++) {
+        struct tael_transfer_ahead ahead;
+        tael_transfer_hash(ledger, &transfers[i], &ahead);
+        if (steps_left == 3) tael_transfer_fetch_buckets(ledger, &transfers[i], &ahead);
+        if (steps_left == 2) tael_transfer_fetch_transfers(ledger, &transfers[i], &ahead);
+        if (steps_left == 1) tael_transfer_fetch_accounts(ledger, &transfers[i], &ahead);
+    }
+}
+
 struct tael_ledger_usage tael_ledger_usage(const struct tael_ledger *ledger) {
     const struct tael_expiry *top = tael_expiry_queue_top(&ledger->expiries);
     return (struct tael_ledger_usage){

@@ -40,6 +40,10 @@ bool tael_ledger_budget(const struct tael_ledger_options *options, uint32_t inde
 uint32_t tael_ledger_apply(struct tael_ledger *ledger, const struct tael_request *request,
                            struct tael_exception *exceptions);
 
+/* Hints that `request` is applied soon: called for it with 3, 2 and then 1 steps left, with other requests applied in between. For
+ * small requests, which leave no time to look ahead within themselves; nothing for others. */
+void tael_ledger_look_ahead(const struct tael_ledger *ledger, const struct tael_request *request, uint32_t steps_left);
+
 /* What the ledger holds, for admission: a request with N events of accounts is admitted only while
  * accounts + N <= accounts_max, with N events of transfers only while transfers + N <= transfers_max. */
 struct tael_ledger_usage {

@@ -244,7 +244,7 @@ __attribute__((always_inline)) static inline void event_apply(struct batch *batc
  * group at a time, in loops that do little else: so the misses of several events overlap, those of the TLB too, which
  * hold up a prefetch (0.8 of the time of one event at a time, eight ahead).
  * Groups of four: the pages in flight then just fit the first level of the TLB (0.71 to 0.85 of the time of groups of eight;
- * 2, 3, 5 and 6 are slower), and each line is fetched no earlier than need be (0.89 of the time). */
+ * of three as good; of 2, 5 and 6 slower), and each line is fetched no earlier than need be (0.89 of the time). */
 enum { GROUP = 4, AHEAD = 4 * GROUP };
 
 static void look_at_ids(const struct batch *batch, struct tael_transfer_ahead ahead[AHEAD], uint32_t first) {

@@ -28,7 +28,7 @@
 #define BENCH_OPTIONS(X, S)                                                                                            \
     X(S, TEXT, to, "ADDR:PORT", 0, 0, NULL, "the server to measure; without it, one on a new ledger is started")       \
     X(S, TEXT, start, "DIR", 0, 0, NULL, "make that new ledger in DIR and keep it; without it, it is removed")         \
-    X(S, NUMBER, cluster, "N", 0, INT64_MAX, 0, "the ledger's cluster number")                                         \
+    X(S, WIDE, cluster, "N", 0, 0, 0, "the ledger's cluster number")                                                   \
     X(S, NUMBER, timeout, "SECONDS", 1, 86400, 60, "how long one request may take, retries included")                  \
     X(S, NUMBER, sessions, "N", 1, TAEL_CLIENT_SESSIONS_MAX, 4, "a connection each, with one request in flight")       \
     X(S, NUMBER, clients, "N", 1, 64, 1, "threads of the generator that share the sessions")                           \

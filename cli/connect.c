@@ -4,6 +4,8 @@
 
 #include <tael/limits.h>
 
+#include "cli/wide.h"
+
 /* A server that isn't there is most often a wrong address: that is said sooner than after the time for a request. */
 enum { CONNECT_TIMEOUT_S = 10 };
 
@@ -12,10 +14,11 @@ static void waiting_tell(void *context, const char *why) {
     tael_error(NULL, "still trying: %s", why);
 }
 
-struct tael_client *tael_connect(const struct tael_command *command, const char *to, uint64_t cluster,
+struct tael_client *tael_connect(const struct tael_command *command, const char *to, tael_u128 cluster,
                                  uint64_t timeout_s) {
     struct tael_client *client = NULL;
     char why[TAEL_CLIENT_WHY_SIZE];
+    char cluster_text[TAEL_WIDE_TEXT_SIZE];
     const uint64_t connect_s = timeout_s < CONNECT_TIMEOUT_S ? timeout_s : CONNECT_TIMEOUT_S;
     const struct tael_client_options options = {.address = to,
                                                 .cluster = cluster,
@@ -29,8 +32,8 @@ struct tael_client *tael_connect(const struct tael_command *command, const char 
         tael_error(command, "'%s' is no address; it takes 127.0.0.1:3000, [::1]:3000 or a port alone", to);
         break;
     case -ETIMEDOUT:
-        tael_error(command, "%s; is the server running there, and is %llu its cluster?", why,
-                   (unsigned long long)cluster);
+        tael_error(command, "%s; is the server running there, and is %s its cluster?", why,
+                   tael_wide_format(cluster, cluster_text));
         break;
     default:
         tael_error(command, "%s", why);

@@ -11,10 +11,11 @@
 #include "cli/command.h"
 #include "cli/offline.h"
 #include "cli/output.h"
+#include "cli/wide.h"
 #include "persist/data_directory.h"
 
 #define FORMAT_OPTIONS(X, S)                                                                                           \
-    X(S, NUMBER, cluster, "N", 0, INT64_MAX, 0, "the ledger's number, which clients name")                             \
+    X(S, WIDE, cluster, "N", 0, 0, 0, "the ledger's number, which clients name")                                       \
     X(S, NUMBER, accounts_max, "N", TAEL_ACCOUNTS_MIN, TAEL_ACCOUNTS_MAX, TAEL_ACCOUNTS_DEFAULT,                       \
       "most accounts; `tael start` can raise it")                                                                      \
     X(S, NUMBER, transfers_max, "N", TAEL_TRANSFERS_MIN, TAEL_TRANSFERS_MAX, TAEL_TRANSFERS_DEFAULT,                   \
@@ -59,14 +60,16 @@ static int ledger_make(const struct format_options *options, struct tael_disk *d
 static int print_made(const struct format_options *options, const char *path,
                       const struct tael_superblock *superblock) {
     const struct tael_superblock_limits *limits = &superblock->limits;
+    char cluster_buffer[TAEL_WIDE_TEXT_SIZE];
+    const char *cluster = tael_wide_format(options->cluster, cluster_buffer);
     if (options->json) {
         return tael_json_print(json_pack(
-            "{s:s, s:I, s:I, s:I, s:I, s:I}", "directory", path, "cluster", (json_int_t)options->cluster,
-            "accounts_max", (json_int_t)limits->accounts_max, "transfers_max", (json_int_t)limits->transfers_max,
-            "sessions_max", (json_int_t)limits->sessions_max, "segment_size", (json_int_t)limits->segment_size));
+            "{s:s, s:s, s:I, s:I, s:I, s:I}", "directory", path, "cluster", cluster, "accounts_max",
+            (json_int_t)limits->accounts_max, "transfers_max", (json_int_t)limits->transfers_max, "sessions_max",
+            (json_int_t)limits->sessions_max, "segment_size", (json_int_t)limits->segment_size));
     }
     char accounts[TAEL_NUMBER_TEXT_SIZE], transfers[TAEL_NUMBER_TEXT_SIZE], sessions[TAEL_NUMBER_TEXT_SIZE];
-    printf("formatted %s: cluster %" PRIu64 ", up to %s accounts, %s transfers, %s sessions\n", path, options->cluster,
+    printf("formatted %s: cluster %s, up to %s accounts, %s transfers, %s sessions\n", path, cluster,
            tael_number_format(limits->accounts_max, accounts), tael_number_format(limits->transfers_max, transfers),
            tael_number_format(limits->sessions_max, sessions));
     return TAEL_EXIT_DONE;

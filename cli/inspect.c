@@ -17,7 +17,7 @@
 #include "cli/command.h"
 #include "cli/offline.h"
 #include "cli/output.h"
-#include "cli/trial_balance.h"
+#include "cli/wide.h"
 #include "persist/reader.h"
 
 #define INSPECT_OPTIONS(X, S)                                                                                          \
@@ -54,12 +54,9 @@ struct inspection {
 
 /* --- values --- */
 
-enum { VALUE_TEXT_SIZE = TAEL_SUM_TEXT_SIZE };
-
 static json_t *u128_json(tael_u128 value) {
-    char text[VALUE_TEXT_SIZE];
-    const struct tael_trial_balance_sum sum = {.words = {tael_u128_low(value), tael_u128_high(value), 0, 0}};
-    return json_string(tael_sum_format(&sum, text));
+    char text[TAEL_WIDE_TEXT_SIZE];
+    return json_string(tael_wide_format(value, text));
 }
 
 static json_t *time_json(uint64_t timestamp_ns) {

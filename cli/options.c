@@ -10,6 +10,7 @@
 #include <tael/assert.h>
 
 #include "cli/command.h"
+#include "cli/wide.h"
 
 enum { NAME_SIZE_MAX = 48, HELP_COLUMN = 28, HELP_WIDTH = 100, VALUE_HELP = 1000, VALUE_FIRST = 1001 };
 
@@ -31,6 +32,9 @@ void tael_options_default(const struct tael_command *command, void *options) {
         case TAEL_OPTION_NUMBER:
         case TAEL_OPTION_SIZE:
             *(uint64_t *)member = option->number_default;
+            break;
+        case TAEL_OPTION_WIDE:
+            *(tael_u128 *)member = option->number_default;
             break;
         case TAEL_OPTION_TEXT:
             *(const char **)member = option->text_default;
@@ -87,11 +91,21 @@ __attribute__((format(printf, 2, 3))) static enum tael_options_outcome wrong(con
     return TAEL_OPTIONS_WRONG;
 }
 
+static bool wide_set(const struct tael_command *command, const struct tael_option *option, const char *value,
+                     tael_u128 *member) {
+    if (tael_wide_read(value, strlen(value), member) == TAEL_WIDE_READ) return true;
+    char name[NAME_SIZE_MAX];
+    option_name(option, name);
+    wrong(command, "--%s takes a number of up to 128 bits, as 1000 or 0x3e8, not '%s'", name, value);
+    return false;
+}
+
 static bool option_set(const struct tael_command *command, const struct tael_option *option, const char *value,
                        void *options) {
     void *member = (char *)options + option->offset;
     if (option->kind == TAEL_OPTION_FLAG) return *(bool *)member = true;
     if (option->kind == TAEL_OPTION_TEXT) return *(const char **)member = value, true;
+    if (option->kind == TAEL_OPTION_WIDE) return wide_set(command, option, value, member);
     uint64_t number;
     if (tael_number_parse(value, option->kind == TAEL_OPTION_SIZE, &number)) {
         if (number >= option->minimum && number <= option->maximum) return *(uint64_t *)member = number, true;
@@ -172,6 +186,8 @@ static void option_body(const struct tael_option *option, char *body, size_t siz
     if (option->kind == TAEL_OPTION_TEXT && option->text_default != NULL) {
         snprintf(body, size, " (default %s)", option->text_default);
     }
+    if (option->kind == TAEL_OPTION_WIDE)
+        snprintf(body, size, " (up to 128 bits, default %" PRIu64 ")", option->number_default);
     if (option->kind != TAEL_OPTION_NUMBER && option->kind != TAEL_OPTION_SIZE) return;
     length = snprintf(body, size, " (%s to %s", number_format(option, option->minimum, low),
                       number_format(option, option->maximum, high));

@@ -18,9 +18,12 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include <tael/u128.h>
+
 enum tael_option_kind {
     TAEL_OPTION_FLAG, /* takes no value */
     TAEL_OPTION_NUMBER, /* decimal */
+    TAEL_OPTION_WIDE, /* up to 128 bits: decimal, or hexadecimal behind 0x; takes all of them */
     TAEL_OPTION_SIZE, /* bytes; decimal with K, M, G or T behind it (powers of 1024) */
     TAEL_OPTION_TEXT, /* NULL: not given */
 };
@@ -30,7 +33,7 @@ struct tael_option {
     enum tael_option_kind kind;
     const char *unit; /* what --help shows for the value */
     uint64_t minimum, maximum; /* both included */
-    uint64_t number_default; /* of FLAG, NUMBER and SIZE */
+    uint64_t number_default; /* of FLAG, NUMBER, WIDE and SIZE */
     const char *text_default;
     const char *text;
     size_t offset; /* in the options struct */
@@ -40,10 +43,12 @@ struct tael_option {
 
 #define TAEL_OPTION_TYPE_FLAG bool
 #define TAEL_OPTION_TYPE_NUMBER uint64_t
+#define TAEL_OPTION_TYPE_WIDE tael_u128
 #define TAEL_OPTION_TYPE_SIZE uint64_t
 #define TAEL_OPTION_TYPE_TEXT const char *
 #define TAEL_OPTION_DEFAULT_FLAG(value) .number_default = (value)
 #define TAEL_OPTION_DEFAULT_NUMBER(value) .number_default = (value)
+#define TAEL_OPTION_DEFAULT_WIDE(value) .number_default = (value)
 #define TAEL_OPTION_DEFAULT_SIZE(value) .number_default = (value)
 #define TAEL_OPTION_DEFAULT_TEXT(value) .text_default = (value)
 

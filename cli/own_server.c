@@ -19,6 +19,8 @@
 #include <tael/assert.h>
 #include <tael/limits.h>
 
+#include "cli/wide.h"
+
 #define LISTENING "listening on "
 enum { ARGUMENTS_MAX = 24, TEXT_SIZE = 24, EXEC_FAILED = 127 };
 
@@ -122,7 +124,9 @@ static bool ledger_format(const struct tael_own_server_options *options, struct 
     FILE *out = NULL;
     argument_add(&arguments, "tael");
     argument_add(&arguments, "format");
-    argument_add_number(&arguments, "--cluster", options->cluster);
+    char cluster[TAEL_WIDE_TEXT_SIZE];
+    argument_add(&arguments, "--cluster");
+    argument_add(&arguments, tael_wide_format(options->cluster, cluster));
     argument_add_number(&arguments, "--accounts-max", options->accounts_max);
     argument_add_number(&arguments, "--transfers-max", options->transfers_max);
     argument_add_number(&arguments, "--sessions-max", options->sessions_max);

@@ -11,7 +11,7 @@
 
 struct tael_own_server_options {
     const char *directory; /* new or empty, and kept afterwards; NULL: one in $TMPDIR or /var/tmp that is removed */
-    uint64_t cluster;
+    tael_u128 cluster;
     uint64_t accounts_max;
     uint64_t transfers_max;
     uint64_t sessions_max;

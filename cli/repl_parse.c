@@ -12,6 +12,8 @@
 #include <tael/limits.h>
 #include <tael/operation.h>
 
+#include "cli/wide.h"
+
 struct cursor {
     const char *text;
     size_t size; /* up to the ';' */
@@ -126,34 +128,6 @@ static struct token place_of(const struct cursor *cursor, struct token word) {
 
 /* --- values --- */
 
-enum number_outcome { NUMBER_READ, NUMBER_NONE, NUMBER_TOO_LARGE };
-
-static unsigned digit_value(char c) {
-    if (is_digit(c)) return (unsigned)(c - '0');
-    if (c >= 'a' && c <= 'f') return (unsigned)(c - 'a') + 10;
-    if (c >= 'A' && c <= 'F') return (unsigned)(c - 'A') + 10;
-    return UINT32_MAX;
-}
-
-static enum number_outcome number_read(const char *text, size_t size, tael_u128 *out) {
-    const bool is_hex = size > 2 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
-    const unsigned base = is_hex ? 16 : 10;
-    bool is_too_large = false;
-    tael_u128 value = 0;
-    size_t i = is_hex ? 2 : 0;
-    if (i >= size || text[i] == '_') return NUMBER_NONE;
-    for (; i < size; i++) {
-        if (text[i] == '_') continue;
-        const unsigned digit = digit_value(text[i]);
-        if (digit >= base) return NUMBER_NONE;
-        is_too_large |= value > (TAEL_U128_MAX - digit) / base;
-        value = value * base + digit;
-    }
-    if (is_too_large) return NUMBER_TOO_LARGE;
-    *out = value;
-    return NUMBER_READ;
-}
-
 static bool wrong_size(struct cursor *cursor, struct token place, const struct tael_repl_field *field) {
     if (field->width > sizeof(uint64_t)) {
         return wrong(cursor, place, "too large: %s has 128 bits", field->name);
@@ -170,15 +144,15 @@ static bool number_parse(struct cursor *cursor, const struct tael_repl_field *fi
     const struct token word = word_take(cursor);
     const struct token place = {begin, word.end};
     tael_u128 value = 0;
-    enum number_outcome outcome = NUMBER_NONE;
+    enum tael_wide_outcome outcome = TAEL_WIDE_NONE;
     /* Blanks between the minus and the digits would be a riddle. */
-    if (word.begin == digits) outcome = number_read(cursor->text + word.begin, token_size(word), &value);
+    if (word.begin == digits) outcome = tael_wide_read(cursor->text + word.begin, token_size(word), &value);
     switch (outcome) {
-    case NUMBER_NONE:
+    case TAEL_WIDE_NONE:
         return wrong(cursor, place_of(cursor, place), "expected a number for %s, as 1_000 or 0x3e8", field->name);
-    case NUMBER_TOO_LARGE:
+    case TAEL_WIDE_TOO_LARGE:
         return wrong_size(cursor, place, field);
-    case NUMBER_READ:
+    case TAEL_WIDE_READ:
         break;
     }
     const tael_u128 most = tael_repl_field_max(field);

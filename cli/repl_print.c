@@ -12,6 +12,7 @@
 #include <tael/status.h>
 
 #include "cli/trial_balance.h"
+#include "cli/wide.h"
 
 /* Of up to so many created events each has a line; of more only those that failed. */
 enum { CREATED_SHOWN_MAX = 20 };
@@ -24,10 +25,8 @@ static bool has_names(const struct tael_repl_field *field) {
 }
 
 static const char *u128_format(tael_u128 value, char buffer[static TAEL_REPL_VALUE_SIZE]) {
-    static_assert((int)TAEL_SUM_TEXT_SIZE <= (int)TAEL_REPL_VALUE_SIZE, "a sum is the widest number");
-    const struct tael_trial_balance_sum sum = {{tael_u128_low(value), tael_u128_high(value), 0, 0}};
-    char digits[TAEL_SUM_TEXT_SIZE];
-    snprintf(buffer, TAEL_REPL_VALUE_SIZE, "%s", tael_sum_format(&sum, digits));
+    char digits[TAEL_WIDE_TEXT_SIZE];
+    snprintf(buffer, TAEL_REPL_VALUE_SIZE, "%s", tael_wide_format(value, digits));
     return buffer;
 }
 

@@ -17,7 +17,7 @@ run() {
     wanted=$1
     statements=$2
     shift 2
-    "$tael" repl --to "$address" "$@" --command "$statements" >"$work/out" 2>"$work/err"
+    "$tael" repl --to "$address" --cluster "$cluster" "$@" --command "$statements" >"$work/out" 2>"$work/err"
     status=$?
     [ "$status" = "$wanted" ] || fail "status $status, not $wanted, of: $statements: $(cat "$work/out" "$work/err")"
 }
@@ -27,7 +27,8 @@ said() { grep -qF -- "$1" "$work/out" || fail "no '$1' in the answer to '$statem
 complained() { grep -qF -- "$1" "$work/err" || fail "no '$1' in the complaint about '$statements': $(cat "$work/err")"; }
 unsaid() { if grep -qF -- "$1" "$work/out"; then fail "'$1' in the answer to '$statements'"; fi; }
 
-"$tael" format --accounts-max 1000 --transfers-max 10000 --segment-size 4M "$work/ledger" >/dev/null || fail "format"
+cluster=0xfedcba9876543210fedcba9876543210 # as wide as clients may name one
+"$tael" format --cluster "$cluster" --accounts-max 1000 --transfers-max 10000 --segment-size 4M "$work/ledger" >/dev/null || fail "format"
 "$tael" start --listen 127.0.0.1:0 "$work/ledger" >"$work/server.out" 2>"$work/server.err" &
 server=$!
 address=
@@ -98,7 +99,7 @@ said '{"operation": null, "error": {"message": "expected a number for id, as 1_0
 # A script goes up to the first mistake, over lines and several statements in one.
 statements="stdin"
 printf 'create_accounts\n  id=5 ledger=700\n  code=10; lookup_accounts id=5;\nlookup_accounts id;\ncreate_accounts id=6 ledger=700 code=10;\n' |
-    "$tael" repl --to "$address" >"$work/out" 2>"$work/err" && fail "a script with a mistake: status 0"
+    "$tael" repl --to "$address" --cluster "$cluster" >"$work/out" 2>"$work/err" && fail "a script with a mistake: status 0"
 said "1 created, 0 not"
 said "1 account ("
 complained "line 4, column 19: expected '=' and a value for id"
@@ -106,24 +107,24 @@ complained "                    ^"
 run 0 'lookup_accounts id=6;'
 said "0 accounts ("
 # One that is cut short is not taken for a shorter statement.
-printf 'create_accounts id=6 ledger=700 code=1' | "$tael" repl --to "$address" >"$work/out" 2>"$work/err" &&
+printf 'create_accounts id=6 ledger=700 code=1' | "$tael" repl --to "$address" --cluster "$cluster" >"$work/out" 2>"$work/err" &&
     fail "a statement without its end: status 0"
 complained "line 1, column 39: expected ';' before the end"
 run 0 'lookup_accounts id=6;'
 said "0 accounts ("
-"$tael" repl --to "$address" </dev/null >"$work/out" 2>&1 || fail "nothing to do: $(cat "$work/out")"
+"$tael" repl --to "$address" --cluster "$cluster" </dev/null >"$work/out" 2>&1 || fail "nothing to do: $(cat "$work/out")"
 [ ! -s "$work/out" ] || fail "something to say about nothing: $(cat "$work/out")"
 
 # A full batch, and one event more.
 batch=$(seq -s ', id=' 1 8189)
-echo "lookup_transfers id=$batch;" | "$tael" repl --to "$address" >"$work/out" 2>"$work/err" || fail "$(cat "$work/err")"
+echo "lookup_transfers id=$batch;" | "$tael" repl --to "$address" --cluster "$cluster" >"$work/out" 2>"$work/err" || fail "$(cat "$work/err")"
 said "3 transfers ("
-echo "lookup_transfers id=$batch, id=9;" | "$tael" repl --to "$address" >"$work/out" 2>"$work/err" && fail "too many events"
+echo "lookup_transfers id=$batch, id=9;" | "$tael" repl --to "$address" --cluster "$cluster" >"$work/out" 2>"$work/err" && fail "too many events"
 complained "a statement takes 8189 events at most"
 
 # What can't be written ends it.
 echo 'lookup_accounts id=1; create_accounts id=6 ledger=700 code=10;' |
-    "$tael" repl --to "$address" >/dev/full 2>"$work/err" && fail "a full disk: status 0"
+    "$tael" repl --to "$address" --cluster "$cluster" >/dev/full 2>"$work/err" && fail "a full disk: status 0"
 run 0 'lookup_accounts id=6;'
 said "0 accounts ("
 
@@ -135,7 +136,7 @@ said "0 accounts ("
     kill -9 "$server"
     wait "$server" 2>/dev/null
     echo 'create_accounts id=6 ledger=700 code=10; lookup_accounts id=1;'
-} | "$tael" repl --json --timeout 1 --to "$address" >"$work/first" 2>"$work/err" && fail "no server: status 0"
+} | "$tael" repl --json --timeout 1 --to "$address" --cluster "$cluster" >"$work/first" 2>"$work/err" && fail "no server: status 0"
 [ "$(wc -l <"$work/first")" = 2 ] || fail "without a server: $(cat "$work/first" "$work/err")"
 grep -q '"operation": "create_accounts", "error": {"message"' "$work/first" || fail "no error: $(cat "$work/first")"
 server=

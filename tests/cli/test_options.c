@@ -10,12 +10,14 @@
 #include <string.h>
 
 #include "cli/command.h"
+#include "cli/wide.h"
 
 #define SAMPLE_OPTIONS(X, S)                                                                                           \
     X(S, TEXT, listen, "ADDR:PORT", 0, 0, "127.0.0.1:3000", "where to listen")                                         \
     X(S, TEXT, report_to, "FILE", 0, 0, NULL, "where to write")                                                        \
     X(S, NUMBER, accounts_max, "N", 16, 1000, 500, "how many accounts")                                                \
     X(S, NUMBER, transfers_max, "N", 1, UINT64_MAX, 0, "how many transfers")                                           \
+    X(S, WIDE, cluster, "N", 0, 0, 7, "which ledger")                                                                  \
     X(S, SIZE, segment_size, "SIZE", 4096, 1 << 30, 64 << 20, "bytes of a segment")                                    \
     X(S, FLAG, json, "", 0, 0, false, "one JSON object")
 TAEL_OPTIONS_DEFINE(sample_options, SAMPLE_OPTIONS);
@@ -102,6 +104,11 @@ static void test_each_line_is_taken_or_refused(void **state) {
         {"sample d --accounts-max", TAEL_OPTIONS_WRONG},
         {"sample d --accounts-max=many", TAEL_OPTIONS_WRONG},
         {"sample d --transfers-max 0", TAEL_OPTIONS_WRONG},
+        {"sample d --cluster 0", TAEL_OPTIONS_RUN},
+        {"sample d --cluster 340282366920938463463374607431768211455", TAEL_OPTIONS_RUN},
+        {"sample d --cluster 340282366920938463463374607431768211456", TAEL_OPTIONS_WRONG},
+        {"sample d --cluster 0x", TAEL_OPTIONS_WRONG},
+        {"sample d --cluster one", TAEL_OPTIONS_WRONG},
         {"sample d --segment-size 8K", TAEL_OPTIONS_RUN},
         {"sample d --segment-size 2G", TAEL_OPTIONS_WRONG},
         {"sample d --json=yes", TAEL_OPTIONS_WRONG},
@@ -128,6 +135,7 @@ static void test_what_is_not_given_keeps_its_default(void **state) {
     assert_int_equal(options.accounts_max, 500);
     assert_int_equal(options.transfers_max, 0); /* below its minimum: not given */
     assert_int_equal(options.segment_size, 64 << 20);
+    assert_true(options.cluster == 7);
     assert_false(options.json);
 }
 
@@ -143,9 +151,23 @@ static void test_options_stand_before_and_behind_operands(void **state) {
     assert_string_equal(argv[operands_begin], "dir");
 }
 
+static void test_wide_numbers_are_read_and_written_whole(void **state) {
+    (void)state;
+    struct sample_options options;
+    char line[] = "sample d --cluster 0xFEDCBA9876543210fedcba9876543210", *argv[16];
+    char buffer[TAEL_WIDE_TEXT_SIZE];
+    int operands_begin;
+    assert_int_equal(parse(line, &options, argv, &operands_begin), TAEL_OPTIONS_RUN);
+    assert_true(options.cluster == tael_u128_make(0xfedcba9876543210, 0xfedcba9876543210));
+    assert_string_equal(tael_wide_format(options.cluster, buffer), "338770000845734292534325025077361652240");
+    assert_string_equal(tael_wide_format(TAEL_U128_MAX, buffer), "340282366920938463463374607431768211455");
+    assert_string_equal(tael_wide_format(0, buffer), "0");
+}
+
 static void test_help_and_manual_name_every_option_its_range_and_default(void **state) {
     (void)state;
-    static const char *const wanted[] = {"listen", "report", "16 to 1000, default 500", "default 64M", "4K to 1G"};
+    static const char *const wanted[] = {"listen",      "report",   "16 to 1000, default 500",
+                                         "default 64M", "4K to 1G", "up to 128 bits, default 7"};
     for (int form = 0; form < 2; form++) {
         char *text;
         size_t size;
@@ -164,6 +186,7 @@ int main(void) {
         cmocka_unit_test(test_each_line_is_taken_or_refused),
         cmocka_unit_test(test_what_is_not_given_keeps_its_default),
         cmocka_unit_test(test_options_stand_before_and_behind_operands),
+        cmocka_unit_test(test_wide_numbers_are_read_and_written_whole),
         cmocka_unit_test(test_help_and_manual_name_every_option_its_range_and_default),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,39 +4,9 @@
 # usage: load.sh PATH-OF-TAEL DIRECTORY-OF-ACH-FILES
 tael=$1
 files=$2
-dir=$(mktemp -d)
-ledger=$dir/ledger
 entries=20000
-server=
-fail() {
-    echo "load.sh: $*" >&2
-    tail -5 "$dir/log" >&2
-    exit 1
-}
-clean_up() {
-    [ -n "$server" ] && kill -9 "$server" 2>/dev/null
-    rm -rf "$dir"
-}
-trap clean_up EXIT
-
-# A port that the kernel thinks free; it stays the same over all restarts.
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])') || fail "no port"
-to=127.0.0.1:$port
-
-start() {
-    "$tael" start --listen "$to" "$ledger" >>"$dir/log" 2>&1 &
-    server=$!
-    for _ in $(seq 100); do
-        (: </dev/tcp/127.0.0.1/"$port") 2>/dev/null && return
-        kill -0 "$server" 2>/dev/null || fail "the server doesn't start"
-        sleep 0.1
-    done
-    fail "the server doesn't listen"
-}
-kill_server() {
-    kill -9 "$server"
-    wait "$server" 2>/dev/null
-}
+# shellcheck source=tests/support/server.sh
+. "$(dirname "$0")/../support/server.sh" || exit 1
 
 # field NAME JSON: the value of a key of the outermost object.
 field() { python3 -c 'import json, sys; print(json.dumps(json.loads(sys.argv[2])[sys.argv[1]]))' "$1" "$2"; }

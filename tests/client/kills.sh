@@ -5,34 +5,8 @@
 tael=$1
 post=$2
 example=$3
-dir=$(mktemp -d)
-ledger=$dir/ledger
-server=
-fail() {
-    echo "kills.sh: $*" >&2
-    tail -5 "$dir/log" >&2
-    exit 1
-}
-clean_up() {
-    [ -n "$server" ] && kill -9 "$server" 2>/dev/null
-    rm -rf "$dir"
-}
-trap clean_up EXIT
-
-# A port that the kernel thinks free; it stays the same over all restarts.
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])') || fail "no port"
-to=127.0.0.1:$port
-
-start() {
-    "$tael" start --listen "$to" "$ledger" >>"$dir/log" 2>&1 &
-    server=$!
-    for _ in $(seq 100); do
-        (: </dev/tcp/127.0.0.1/"$port") 2>/dev/null && return
-        kill -0 "$server" 2>/dev/null || fail "the server doesn't start"
-        sleep 0.1
-    done
-    fail "the server doesn't listen"
-}
+# shellcheck source=tests/support/server.sh
+. "$(dirname "$0")/../support/server.sh" || exit 1
 
 "$tael" format --accounts-max 2000 --transfers-max 200000 "$ledger" >/dev/null || fail "format"
 start
@@ -51,8 +25,7 @@ kills=0
 while kill -0 "$load" 2>/dev/null; do
     sleep 0.2
     [ $kills -lt 5 ] || continue
-    kill -9 "$server"
-    wait "$server" 2>/dev/null
+    kill_server
     kills=$((kills + 1))
     start
 done

@@ -42,13 +42,6 @@ struct read_queue {
     struct read *last;
 };
 
-struct reply_pool {
-    struct tael_reply **free; /* a stack */
-    uint32_t free_count;
-    uint32_t count;
-    uint32_t reserve; /* buffers that reads leave for logged requests */
-};
-
 /* A bounded first-in first-out queue of blocks. */
 struct block_queue {
     struct tael_block **entries;
@@ -83,7 +76,7 @@ struct tael_sequencer {
     const struct tael_request *closed_next; /* the request behind those */
     uint64_t log_bytes; /* of all blocks closed since the start, padded */
 
-    struct reply_pool pools[TAEL_REPLY_POOLS];
+    struct tael_reply_pools replies;
     struct read *reads_free;
     uint32_t reads_in_flight;
     struct read_queue reads_waiting[TAEL_REPLY_POOLS]; /* for a buffer of that pool */
@@ -102,16 +95,14 @@ enum verdict {
 
 /* --- set-up --- */
 
-static const uint32_t reply_sizes[TAEL_REPLY_POOLS] = {TAEL_REPLY_SMALL_SIZE, TAEL_REPLY_LARGE_SIZE};
+/* Buffers for replies, of each pool. */
+struct reply_counts {
+    uint32_t of[TAEL_REPLY_POOLS];
+};
 
-static uint32_t pool_count(const struct tael_sequencer_options *options, uint32_t pool) {
-    return pool == TAEL_REPLY_POOL_SMALL ? options->replies_small : options->replies_large;
-}
-
-static size_t pool_size_bytes(const struct tael_sequencer_options *options, uint32_t pool) {
-    const size_t count = pool_count(options, pool);
-    return tael_arena_share(count * sizeof(struct tael_reply *)) + tael_arena_share(count * sizeof(struct tael_reply)) +
-           tael_arena_share_aligned(count * reply_sizes[pool]);
+static struct reply_counts reply_counts(const struct tael_sequencer_options *options) {
+    return (struct reply_counts){
+        .of = {[TAEL_REPLY_POOL_SMALL] = options->replies_small, [TAEL_REPLY_POOL_LARGE] = options->replies_large}};
 }
 
 static size_t block_size_bytes(void) {
@@ -120,13 +111,14 @@ static size_t block_size_bytes(void) {
 }
 
 size_t tael_sequencer_size_bytes(const struct tael_sequencer_options *options) {
+    const struct reply_counts replies = reply_counts(options);
     return tael_arena_share(sizeof(struct tael_sequencer)) +
            tael_arena_share(options->sessions_max * sizeof(struct flight)) +
            tael_ring_size_bytes(tael_power_of_two(options->blocks_max)) +
            tael_arena_share(options->blocks_max * sizeof(struct tael_block)) +
            2 * tael_arena_share(options->blocks_max * sizeof(struct tael_block *)) + tael_arena_share_aligned(0) +
-           options->blocks_max * block_size_bytes() + pool_size_bytes(options, TAEL_REPLY_POOL_SMALL) +
-           pool_size_bytes(options, TAEL_REPLY_POOL_LARGE) + tael_arena_share(options->reads_max * sizeof(struct read));
+           options->blocks_max * block_size_bytes() + tael_reply_pools_size_bytes(replies.of) +
+           tael_arena_share(options->reads_max * sizeof(struct read));
 }
 
 static void block_push(struct block_queue *queue, struct tael_block *block) {
@@ -160,24 +152,6 @@ static void blocks_init(struct tael_sequencer *sequencer, struct tael_arena *are
     }
 }
 
-static void pool_init(struct tael_sequencer *sequencer, struct tael_arena *arena, uint32_t index) {
-    struct reply_pool *pool = &sequencer->pools[index];
-    pool->count = pool_count(&sequencer->options, index);
-    TAEL_ASSERT(pool->count >= 2);
-    pool->reserve = pool->count / 4 > 0 ? pool->count / 4 : 1;
-    pool->free = tael_arena_take(arena, pool->count * sizeof(struct tael_reply *));
-    struct tael_reply *replies = tael_arena_take(arena, pool->count * sizeof(struct tael_reply));
-    uint8_t *buffers = tael_arena_take_aligned(arena, (size_t)pool->count * reply_sizes[index]);
-    for (uint32_t i = 0; i < pool->count; i++) {
-        replies[i] = (struct tael_reply){
-            .frame = (struct tael_frame *)(void *)(buffers + (size_t)i * reply_sizes[index]),
-            .capacity = reply_sizes[index],
-            .pool = index,
-        };
-        pool->free[pool->free_count++] = &replies[i];
-    }
-}
-
 static void reads_init(struct tael_sequencer *sequencer, struct tael_arena *arena) {
     struct read *reads = tael_arena_take(arena, sequencer->options.reads_max * sizeof(struct read));
     for (uint32_t i = 0; i < sequencer->options.reads_max; i++) {
@@ -202,7 +176,8 @@ struct tael_sequencer *tael_sequencer_init(struct tael_arena *arena, const struc
     sequencer->flights = tael_arena_take(arena, options->sessions_max * sizeof(struct flight));
     tael_ring_init(&sequencer->to_log, arena, tael_power_of_two(options->blocks_max));
     blocks_init(sequencer, arena);
-    for (uint32_t i = 0; i < TAEL_REPLY_POOLS; i++) pool_init(sequencer, arena, i);
+    const struct reply_counts replies = reply_counts(options);
+    tael_reply_pools_init(&sequencer->replies, arena, replies.of);
     reads_init(sequencer, arena);
     return sequencer;
 }
@@ -220,27 +195,6 @@ void tael_sequencer_start(struct tael_sequencer *sequencer, uint64_t op, uint64_
 }
 
 /* --- replies --- */
-
-static uint32_t pool_for(uint32_t body_size) {
-    return TAEL_FRAME_HEADER_SIZE + body_size <= TAEL_REPLY_SMALL_SIZE ? TAEL_REPLY_POOL_SMALL : TAEL_REPLY_POOL_LARGE;
-}
-
-/* A buffer for a frame with that much body, header zeroed; NULL where fewer than `reserve` + 1 are free. */
-static struct tael_reply *reply_take(struct tael_sequencer *sequencer, uint32_t body_size, uint32_t reserve) {
-    struct reply_pool *pool = &sequencer->pools[pool_for(body_size)];
-    if (pool->free_count <= reserve) return NULL;
-    struct tael_reply *reply = pool->free[--pool->free_count];
-    TAEL_ASSERT(TAEL_FRAME_HEADER_SIZE + body_size <= reply->capacity);
-    memset(reply->frame, 0, sizeof *reply->frame);
-    return reply;
-}
-
-static void reply_give_back(struct tael_sequencer *sequencer, struct tael_reply *reply) {
-    TAEL_ASSERT(reply->pool < TAEL_REPLY_POOLS);
-    struct reply_pool *pool = &sequencer->pools[reply->pool];
-    TAEL_ASSERT(pool->free_count < pool->count);
-    pool->free[pool->free_count++] = reply;
-}
 
 static void reply_send(struct tael_sequencer *sequencer, struct tael_reply *reply, enum tael_frame_command command,
                        uint32_t body_size, uint32_t link, tael_connection connection, uint32_t release) {
@@ -261,7 +215,7 @@ static void *reply_body(struct tael_reply *reply) { return reply->frame + 1; }
 static bool reply_send_kept(struct tael_sequencer *sequencer, uint32_t index) {
     const struct tael_session *session = tael_sessions_at(sequencer->sessions, index);
     const struct flight *flight = &sequencer->flights[index];
-    struct tael_reply *reply = reply_take(sequencer, tael_sessions_reply_size_max(session), 0);
+    struct tael_reply *reply = tael_reply_take(&sequencer->replies, tael_sessions_reply_size_max(session), 0);
     if (reply == NULL) return false;
     const uint32_t body_size = tael_sessions_reply_encode(sequencer->sessions, index, reply_body(reply));
     reply->frame->reply = (struct tael_frame_reply){
@@ -280,7 +234,7 @@ static bool reply_send_kept(struct tael_sequencer *sequencer, uint32_t index) {
 
 /* Every message is looked at only while a small buffer is free, so a short frame always has one. */
 static struct tael_reply *reply_take_short(struct tael_sequencer *sequencer) {
-    struct tael_reply *reply = reply_take(sequencer, 0, 0);
+    struct tael_reply *reply = tael_reply_take(&sequencer->replies, 0, 0);
     TAEL_ASSERT(reply != NULL);
     return reply;
 }
@@ -658,7 +612,7 @@ static enum verdict admit_read(struct tael_sequencer *sequencer, uint32_t link, 
         .request = header->request,
     };
     sequencer->flights[index].read = read;
-    read_push(&sequencer->reads_waiting[pool_for(reply_size_max)], read);
+    read_push(&sequencer->reads_waiting[tael_reply_pool_for(reply_size_max)], read);
     sequencer->counters.reads++;
     return VERDICT_HELD;
 }
@@ -735,7 +689,7 @@ static uint32_t take_sent(struct tael_sequencer *sequencer) {
     for (uint32_t i = 0; i < sequencer->link_count; i++) {
         struct tael_reply *reply;
         while ((reply = tael_ring_pop(&sequencer->links[i].sent)) != NULL) {
-            reply_give_back(sequencer, reply);
+            tael_reply_give_back(&sequencer->replies, reply);
             work++;
         }
     }
@@ -841,7 +795,9 @@ static uint32_t start_reads(struct tael_sequencer *sequencer) {
     for (uint32_t i = 0; i < TAEL_REPLY_POOLS; i++) {
         struct read_queue *queue = &sequencer->reads_waiting[i];
         while (queue->first != NULL) {
-            struct tael_reply *reply = reply_take(sequencer, queue->first->reply_size_max, sequencer->pools[i].reserve);
+            struct tael_reply *reply =
+                tael_reply_take(&sequencer->replies, queue->first->reply_size_max,
+                                tael_reply_reserve(&sequencer->replies, (enum tael_reply_pool)i));
             if (reply == NULL) break;
             struct read *read = read_pop(queue);
             read->reply = reply;
@@ -881,7 +837,7 @@ static uint32_t take_requests(struct tael_sequencer *sequencer, uint32_t link, u
     uint32_t taken = 0;
     struct tael_message *message;
     while (taken < budget && (message = tael_ring_peek(&from->requests)) != NULL) {
-        if (sequencer->pools[TAEL_REPLY_POOL_SMALL].free_count == 0) break;
+        if (tael_replies_free(&sequencer->replies, TAEL_REPLY_POOL_SMALL) == 0) break;
         const enum verdict verdict = admit(sequencer, link, message);
         if (verdict == VERDICT_WAIT) break;
         (void)tael_ring_pop(&from->requests);
@@ -939,10 +895,7 @@ void tael_sequencer_drain(struct tael_sequencer *sequencer) { sequencer->drainin
 bool tael_sequencer_is_idle(const struct tael_sequencer *sequencer) {
     if (sequencer->open != NULL && sequencer->open->request_count > 0) return false;
     if (sequencer->blocks_closed.count > 0 || sequencer->reads_in_flight > 0) return false;
-    for (uint32_t i = 0; i < TAEL_REPLY_POOLS; i++) {
-        if (sequencer->pools[i].free_count < sequencer->pools[i].count) return false;
-    }
-    return true;
+    return tael_replies_all_home(&sequencer->replies);
 }
 
 uint64_t tael_sequencer_op(const struct tael_sequencer *sequencer) { return sequencer->op; }

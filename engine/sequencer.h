@@ -30,6 +30,7 @@
 #include <tael/ring.h>
 #include <tael/watermark.h>
 
+#include "engine/reply_pool.h"
 #include "engine/sessions.h"
 #include "engine/worker.h"
 
@@ -40,10 +41,6 @@
 #define TAEL_SEQUENCER_LOG_RESERVE (256u << 10)
 /* What a busy frame tells the client to wait. */
 #define TAEL_BUSY_WAIT_MS 50
-
-enum tael_reply_pool { TAEL_REPLY_POOL_SMALL = 0, TAEL_REPLY_POOL_LARGE = 1, TAEL_REPLY_POOLS };
-#define TAEL_REPLY_SMALL_SIZE 4096
-#define TAEL_REPLY_LARGE_SIZE TAEL_MESSAGE_SIZE_MAX
 
 struct tael_sequencer_options {
     tael_u128 cluster;

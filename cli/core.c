@@ -82,7 +82,7 @@ uint32_t tael_core_sequence(struct tael_core *core, uint64_t wall_ns) {
     const struct tael_sequencer_input input = {
         .wall_ns = wall_ns,
         .durable = tael_log_durable_op(core->log),
-        .log_ready = taken_all && tael_log_can_submit(core->log),
+        .log_size_min = taken_all ? tael_log_size_min(core->log) : UINT32_MAX,
         .log_capacity = core->log_taken + tael_log_room(core->log),
         .log_grows = tael_log_space(core->log) != TAEL_LOG_SPACE_NONE,
     };

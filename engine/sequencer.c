@@ -863,7 +863,8 @@ static uint32_t take_links(struct tael_sequencer *sequencer) {
 static uint32_t close_when_due(struct tael_sequencer *sequencer) {
     if (sequencer->open == NULL) return 0;
     if (sequencer->open->request_count == 0) return 0;
-    if (!sequencer->input.log_ready && sequencer->open->size < TAEL_BLOCK_SIZE_TARGET) return 0;
+    const uint32_t size = sequencer->open->size;
+    if (size < sequencer->input.log_size_min && size < TAEL_BLOCK_SIZE_TARGET) return 0;
     block_close(sequencer);
     return 1;
 }

@@ -57,7 +57,8 @@ struct tael_sequencer_options {
 struct tael_sequencer_input {
     uint64_t wall_ns; /* ns since 1970, by the clock policy */
     uint64_t durable; /* last op announced as durable by the log */
-    bool log_ready; /* the log has a free write slot, and took all that was closed before */
+    uint32_t
+        log_size_min; /* bytes; a smaller block stays open until it has grown; UINT32_MAX: the log takes none now */
     uint64_t log_capacity; /* bytes of blocks that the log took since the start and could still take, together */
     bool log_grows; /* a lack of room in the log will pass by itself: a segment is being prepared */
 };

@@ -11,7 +11,7 @@
  * 5. When idle, and at the end, an empty block confirms the last one (`durable` in its header).
  *
  * Use, by the sequencer's thread, which owns the log:
- *   admit a request only while its block still fits tael_log_room; close a block when tael_log_can_submit; submit it;
+ *   admit a request only while its block still fits tael_log_room; close a block of tael_log_size_min and more; submit it;
  *   poll once a turn; reuse a block's buffer when its sequence <= tael_log_durable_sequence (and all else is done with it).
  * No allocation after init. Time is handed in. */
 #ifndef TAEL_PERSIST_LOG_H
@@ -79,6 +79,10 @@ int tael_log_init(struct tael_arena *arena, const struct tael_log_options *optio
 
 /* True when a block may be submitted now: a write slot is free and nothing has failed. */
 bool tael_log_can_submit(const struct tael_log *log);
+
+/* The size in bytes from which a block is worth writing now; UINT32_MAX when none may be submitted. A small one costs the disk and the
+ * kernel as much as one of many requests: while some are in flight it had better wait for company. */
+uint32_t tael_log_size_min(const struct tael_log *log);
 
 /* Writes a closed block. Sets block->sequence, fills in its header, pads its last sector with zeros; from then on its data is
  * only read, and must stay until the block is announced. Only when tael_log_can_submit, and within tael_log_room. A block

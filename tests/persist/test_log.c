@@ -142,6 +142,21 @@ static void test_no_more_than_k_blocks_are_in_flight(void **state) {
     assert_true(tael_log_durable_op(rig.log) == rig.maker.op_last);
 }
 
+static void test_with_two_in_flight_only_large_blocks_are_worth_writing(void **state) {
+    (void)state;
+    log_open(3, 4);
+    settle();
+    assert_int_equal(tael_log_size_min(rig.log), 0);
+    (void)submit(1024);
+    assert_int_equal(tael_log_size_min(rig.log), 0);
+    (void)submit(1024);
+    assert_int_equal(tael_log_size_min(rig.log), 64u << 10);
+    (void)submit(1024); /* it may be done all the same */
+    assert_int_equal(tael_log_size_min(rig.log), UINT32_MAX);
+    settle();
+    assert_int_equal(tael_log_size_min(rig.log), 0);
+}
+
 static void test_announcing_waits_for_the_blocks_before(void **state) {
     (void)state;
     log_open(8, 2);
@@ -346,6 +361,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_no_more_than_k_blocks_are_in_flight),
+        TEST(test_with_two_in_flight_only_large_blocks_are_worth_writing),
         TEST(test_announcing_waits_for_the_blocks_before),
         TEST(test_a_header_says_what_was_announced_when_it_was_sealed),
         TEST(test_a_greater_k_waits_for_the_new_segment),

@@ -64,8 +64,7 @@ static void link_open(struct bench *bench, const struct bench_options *options) 
 }
 
 void bench_open(struct bench *bench, const struct bench_options *options) {
-    *bench = (struct bench){
-        .input = {.wall_ns = 1000000, .log_ready = true, .log_capacity = UINT64_MAX / 2, .log_grows = true}};
+    *bench = (struct bench){.input = {.wall_ns = 1000000, .log_capacity = UINT64_MAX / 2, .log_grows = true}};
     const struct tael_worker_options for_worker = worker_options(options);
     const struct tael_sessions_options for_sessions = sessions_options(options);
     const struct tael_sequencer_options for_sequencer = sequencer_options(options);
@@ -169,7 +168,7 @@ static uint32_t log_poll(struct bench *bench) {
         bench->input.durable = bench->written_op;
         work++;
     }
-    bench->input.log_ready = !bench->log_stalled;
+    bench->input.log_size_min = bench->log_stalled ? UINT32_MAX : bench->log_size_min;
     return work;
 }
 

@@ -54,6 +54,7 @@ struct bench {
     uint64_t written_op; /* last op in it */
     uint64_t written_sequence;
     bool log_stalled; /* takes nothing */
+    uint32_t log_size_min; /* bytes of the smallest block that it takes */
     bool durable_held; /* takes, but announces nothing */
     bool worker_stalled;
 };

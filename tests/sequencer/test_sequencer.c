@@ -518,12 +518,12 @@ static void test_requests_that_wait_for_the_log_share_a_block(void **state) {
     for (uint32_t i = 0; i < 6; i++) clients[i] = client_open(i + 1);
     const uint64_t blocks = counters()->blocks;
     bench.log_stalled = true;
-    bench.input.log_ready = false;
+    bench.input.log_size_min = UINT32_MAX;
     for (uint32_t i = 0; i < 6; i++) send_events(&clients[i], TAEL_OPERATION_create_transfers, 10);
     bench_run(&bench);
     assert_int_equal(counters()->blocks, blocks);
     bench.log_stalled = false;
-    bench.input.log_ready = true;
+    bench.input.log_size_min = 0;
     bench_run(&bench);
     assert_int_equal(counters()->blocks, blocks + 1);
     for (uint32_t i = 0; i < 6; i++) {
@@ -532,13 +532,32 @@ static void test_requests_that_wait_for_the_log_share_a_block(void **state) {
     }
 }
 
+static void test_block_too_small_for_the_log_waits_until_it_has_grown(void **state) {
+    (void)state;
+    struct client clients[3];
+    for (uint32_t i = 0; i < 3; i++) clients[i] = client_open(i + 1);
+    const uint64_t blocks = counters()->blocks;
+    bench.log_size_min = 64u << 10;
+    bench_run(&bench);
+    /* 200 events make 25 KB. */
+    for (uint32_t i = 0; i < 2; i++) {
+        send_events(&clients[i], TAEL_OPERATION_create_transfers, 200);
+        bench_run(&bench);
+        assert_int_equal(counters()->blocks, blocks);
+    }
+    send_events(&clients[2], TAEL_OPERATION_create_transfers, 200);
+    bench_run(&bench);
+    assert_int_equal(counters()->blocks, blocks + 1);
+    for (uint32_t i = 0; i < 3; i++) expect_frame(TAEL_COMMAND_REPLY);
+}
+
 static void test_full_block_closes_though_the_log_is_busy_and_requests_stay_whole(void **state) {
     (void)state;
     struct client clients[4];
     for (uint32_t i = 0; i < 4; i++) clients[i] = client_open(i + 1);
     const uint64_t blocks = counters()->blocks;
     bench.log_stalled = true;
-    bench.input.log_ready = false;
+    bench.input.log_size_min = UINT32_MAX;
     /* 1500 events make 192 KB: the second passes the target, the third begins anew. */
     for (uint32_t i = 0; i < 4; i++) send_events(&clients[i], TAEL_OPERATION_create_transfers, 1500);
     bench_run(&bench);
@@ -554,7 +573,7 @@ static void test_messages_stay_in_the_ring_when_there_is_no_block(void **state) 
     struct client clients[8];
     for (uint32_t i = 0; i < 8; i++) clients[i] = client_open(i + 1);
     bench.log_stalled = true;
-    bench.input.log_ready = false;
+    bench.input.log_size_min = UINT32_MAX;
     for (uint32_t i = 0; i < 8; i++) send_events(&clients[i], TAEL_OPERATION_create_transfers, 8189);
     bench_run(&bench);
     assert_int_equal(bench_lent(&bench), 4); /* four blocks, one such request each */
@@ -917,7 +936,7 @@ static void test_read_shows_and_tells_the_last_op_and_consumes_none(void **state
 static void test_read_of_a_session_that_was_not_told_yet_is_dropped(void **state) {
     (void)state;
     bench.log_stalled = true;
-    bench.input.log_ready = false;
+    bench.input.log_size_min = UINT32_MAX;
     struct client client = {.id = 5, .session = 1, .request = 1}; /* guesses what the register will be answered */
     send_register(&client, 0);
     send_read(&client, 1, 100, 0);
@@ -1242,6 +1261,7 @@ int main(void) {
         TEST(test_timestamps_rise_though_the_clock_stands_still_or_steps_back),
         TEST(test_reply_waits_until_durable_and_applied),
         TEST(test_requests_that_wait_for_the_log_share_a_block),
+        TEST(test_block_too_small_for_the_log_waits_until_it_has_grown),
         TEST(test_full_block_closes_though_the_log_is_busy_and_requests_stay_whole),
         TEST(test_messages_stay_in_the_ring_when_there_is_no_block),
         TEST(test_replies_wait_for_a_buffer_and_nothing_is_lost),

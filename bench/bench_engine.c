@@ -266,8 +266,8 @@ static void stage_open(struct stage *stage, struct tael_arena *arena, uint32_t c
                                        &stage->link.sent};
     for (int i = 0; i < 4; i++) tael_ring_init(rings[i], arena, 1024);
     stage->sequencer = tael_sequencer_init(arena, &options, sessions, &stage->link, 1, tael_worker_link(stage->worker));
-    stage->input = (struct tael_sequencer_input){
-        .wall_ns = stage->fixture->ledger->timestamp, .log_ready = true, .log_capacity = UINT64_MAX / 2};
+    stage->input =
+        (struct tael_sequencer_input){.wall_ns = stage->fixture->ledger->timestamp, .log_capacity = UINT64_MAX / 2};
     stage->input.durable = stage->fixture->ledger->op;
     tael_sequencer_start(stage->sequencer, stage->fixture->ledger->op, stage->fixture->ledger->timestamp);
     stage_clients_open(stage, arena, clients, frame_size);

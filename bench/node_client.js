@@ -1,10 +1,11 @@
-// How fast a server is for the official Node client: batches of 8189, then one transfer at a time.
+// How fast a server is for the official Node client: batches of 8189, then one transfer at a time, then many single ones at once.
 // Usage, with NODE_PATH naming a directory that has tigerbeetle-node: node node_client.js ADDR:PORT BATCHES SINGLES
 'use strict';
 const { createClient, id } = require('tigerbeetle-node');
 
 const BATCH = 8189;
 const ACCOUNTS = 10000;
+const CONCURRENT = 50000;
 const CREATED = 0xffffffff;
 
 const [address, batches, singles] = [process.argv[2], Number(process.argv[3]), Number(process.argv[4])];
@@ -50,6 +51,18 @@ async function post(count, make) {
   return { latencies, rate: events / seconds };
 }
 
+// Posts `count` single transfers at once, which the client puts into common requests as it sees fit.
+async function postConcurrently(count) {
+  const requests = all(count, () => [transfer()]);
+  const latencies = [];
+  const begun = performance.now();
+  await Promise.all(requests.map(async (request) => {
+    check(await client.createTransfers(request), 1);
+    latencies.push(performance.now() - begun);
+  }));
+  return { latencies, rate: count / (latencies[latencies.length - 1] / 1000) };
+}
+
 function print(what, { latencies, rate }) {
   const at = (part) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * part))].toFixed(2);
   console.log(`${what}: ${Math.round(rate).toLocaleString('en')} transfers a second, ` +
@@ -62,6 +75,7 @@ async function main() {
   }
   print(`${batches} batches of ${BATCH}`, await post(batches, () => all(BATCH, transfer)));
   print(`${singles} one at a time`, await post(singles, () => [transfer()]));
+  print(`${CONCURRENT} at once`, await postConcurrently(CONCURRENT));
   client.destroy();
 }
 

@@ -5,7 +5,7 @@
 size_t tael_account_table_size_bytes(uint64_t accounts_max) {
     return tael_arena_share_aligned((accounts_max + 1) * sizeof(struct tael_account_line)) +
            tael_arena_share_aligned((accounts_max + 1) * sizeof(struct tael_account_cold)) +
-           tael_id_index_size_bytes(accounts_max);
+           tael_id_index_size_bytes(accounts_max, 1);
 }
 
 size_t tael_account_table_wide_size_bytes(uint64_t accounts_max) {
@@ -23,7 +23,7 @@ void tael_account_table_init(struct tael_account_table *table, struct tael_arena
         .count_max = accounts_max,
         .hash = hash,
     };
-    tael_id_index_init(&table->index, arena, accounts_max);
+    tael_id_index_init(&table->index, arena, accounts_max, 1);
 }
 
 struct tael_account_line *tael_account_table_insert(struct tael_account_table *table,

@@ -26,18 +26,23 @@ struct tael_balances {
     tael_u128 value[TAEL_BALANCES];
 };
 
-#define TAEL_ACCOUNT_LINE_WIDE 0x8000u /* in `flags`, above all that are defined on the wire */
+/* In `flags`, above all that are defined on the wire. */
+#define TAEL_ACCOUNT_LINE_WIDE 0x8000u
+#define TAEL_ACCOUNT_LINE_UNSAFE 0x4000u /* while a step is under way, see engine/step.h */
+#define TAEL_ACCOUNT_RESERVED_MAX ((1ull << 48) - 1)
 
 struct tael_account_line {
     tael_u128 id; /* 0: there is no such account */
     uint64_t balance[TAEL_BALANCES];
     uint32_t ledger;
     uint32_t number;
-    uint16_t flags; /* enum tael_account_flag, and TAEL_ACCOUNT_LINE_WIDE */
-    uint8_t spare[6];
+    uint16_t flags; /* enum tael_account_flag, and those above */
+    uint16_t reserved_high; /* what a step reserved, 48 bits: 0 when none is under way */
+    uint32_t reserved_low;
 };
 static_assert(sizeof(struct tael_account_line) == TAEL_CACHE_LINE, "one miss an account");
-static_assert((TAEL_ACCOUNT_FLAGS_DEFINED & TAEL_ACCOUNT_LINE_WIDE) == 0, "the mark must not be a flag of the wire");
+static_assert((TAEL_ACCOUNT_FLAGS_DEFINED & (TAEL_ACCOUNT_LINE_WIDE | TAEL_ACCOUNT_LINE_UNSAFE)) == 0,
+              "the marks must not be flags of the wire");
 
 struct tael_account_cold {
     tael_u128 user_data_128;

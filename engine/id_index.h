@@ -4,7 +4,9 @@
  * 2. A probe begins at its home bucket and ends at the first bucket with a free slot. The index is at most 60 % full, and the
  *    caller confirms every match on the whole 128-bit id.
  * 3. Only the youngest entries are taken back (a chain's rollback), in reverse order: so every probe stays right.
- * Owned by one worker; pure. */
+ * 4. It is cut into partitions, one a worker: a hash has its partition, and a probe never leaves it. So workers may enter ids
+ *    at the same time, each those of its own partition.
+ * Owned by one worker a partition; pure. */
 #ifndef TAEL_ENGINE_ID_INDEX_H
 #define TAEL_ENGINE_ID_INDEX_H
 
@@ -25,6 +27,8 @@
 struct tael_id_index {
     uint64_t (*buckets)[TAEL_INDEX_SLOTS_PER_BUCKET];
     uint64_t bucket_count;
+    uint64_t partition_buckets; /* buckets of one partition */
+    uint32_t partition_count;
     uint64_t count;
     uint64_t count_max;
 };
@@ -37,11 +41,14 @@ struct tael_index_probe {
     uint32_t matches; /* slots of `bucket` that are yet to be looked at, as bits */
 };
 
-size_t tael_id_index_size_bytes(uint64_t count_max);
-void tael_id_index_init(struct tael_id_index *index, struct tael_arena *arena, uint64_t count_max);
+size_t tael_id_index_size_bytes(uint64_t count_max, uint32_t partition_count);
+void tael_id_index_init(struct tael_id_index *index, struct tael_arena *arena, uint64_t count_max,
+                        uint32_t partition_count);
 
 /* Takes the youngest entry, which has this hash and this value, back. */
 void tael_id_index_remove_youngest(struct tael_id_index *index, uint64_t hash, uint64_t value);
+/* The same without counting: for a partition's worker, while others work on theirs. */
+void tael_id_index_withdraw_youngest(struct tael_id_index *index, uint64_t hash, uint64_t value);
 
 /* Slots of a bucket whose upper 24 bits are `fingerprint`, as bits. */
 static inline uint32_t tael_index_bucket_matches(const uint64_t *bucket, uint64_t fingerprint) {
@@ -66,6 +73,17 @@ static inline uint32_t tael_index_bucket_free(const uint64_t *bucket) {
 
 static inline uint64_t tael_id_index_home(const struct tael_id_index *index, uint64_t hash) {
     return tael_hash_place(hash, index->bucket_count);
+}
+
+/* The partition that a hash belongs to. */
+static inline uint32_t tael_id_index_partition(const struct tael_id_index *index, uint64_t hash) {
+    return (uint32_t)tael_hash_place(hash, index->partition_count);
+}
+
+/* The bucket that is looked at after a full one. */
+static inline uint64_t tael_id_index_next(const struct tael_id_index *index, uint64_t bucket) {
+    bucket++;
+    return TAEL_UNLIKELY(bucket % index->partition_buckets == 0) ? bucket - index->partition_buckets : bucket;
 }
 
 /* Fetches the bucket where a probe of this hash begins. */
@@ -98,21 +116,27 @@ static inline bool tael_index_probe_next(const struct tael_id_index *index, stru
         }
         /* Slots fill from the first on, so the last one tells whether the bucket is full. */
         if (TAEL_LIKELY(bucket[TAEL_INDEX_SLOTS_PER_BUCKET - 1] == 0)) return false;
-        if (++probe->bucket == index->bucket_count) probe->bucket = 0;
+        probe->bucket = tael_id_index_next(index, probe->bucket);
         probe->matches = tael_index_bucket_matches(index->buckets[probe->bucket], probe->fingerprint);
     }
 }
 
-/* Enters a value where a probe of its hash has ended; nothing may have been entered or taken back in between. */
-static inline void tael_id_index_insert(struct tael_id_index *index, const struct tael_index_probe *probe,
-                                        uint64_t value) {
-    TAEL_ASSERT(index->count < index->count_max);
+/* Enters a value as tael_id_index_insert does, without counting: for a partition's worker, while others work on theirs. */
+static inline void tael_id_index_enter(struct tael_id_index *index, const struct tael_index_probe *probe,
+                                       uint64_t value) {
     TAEL_ASSERT(value <= TAEL_INDEX_VALUE_MAX);
     uint64_t *bucket = index->buckets[probe->bucket];
     const uint32_t free_slots = tael_index_bucket_free(bucket);
     TAEL_ASSERT(free_slots != 0);
     const int slot = __builtin_ctz(free_slots);
     bucket[slot] = probe->fingerprint << TAEL_INDEX_VALUE_BITS | (value + 1);
+}
+
+/* Enters a value where a probe of its hash has ended; nothing may have been entered or taken back in between. */
+static inline void tael_id_index_insert(struct tael_id_index *index, const struct tael_index_probe *probe,
+                                        uint64_t value) {
+    TAEL_ASSERT(index->count < index->count_max);
+    tael_id_index_enter(index, probe, value);
     index->count++;
 }
 

@@ -16,6 +16,10 @@ struct budget_line {
     size_t size_bytes;
 };
 
+static uint32_t partitions(const struct tael_ledger_options *options) {
+    return options->workers == 0 ? 1 : options->workers;
+}
+
 /* Parts whose name ends in "(reserve)" are address space that is untouched until needed. */
 static uint32_t budget(const struct tael_ledger_options *options, struct budget_line lines[9]) {
     const uint64_t accounts = options->accounts_max;
@@ -23,7 +27,7 @@ static uint32_t budget(const struct tael_ledger_options *options, struct budget_
     const struct budget_line all[] = {
         {"accounts", tael_account_table_size_bytes(accounts)},
         {"transfers", tael_journal_size_bytes(transfers)},
-        {"transfer index", tael_id_index_size_bytes(transfers)},
+        {"transfer index", tael_id_index_size_bytes(transfers, partitions(options))},
         {"history", tael_history_size_bytes(transfers)},
         {"lists by account", tael_account_lists_size_bytes(accounts, transfers)},
         {"trial balance", tael_audit_size_bytes()},
@@ -62,7 +66,7 @@ struct tael_ledger *tael_ledger_init(struct tael_arena *arena, const struct tael
     const struct tael_hash hash = tael_hash_make(options->hash_key, options->hash_bits);
     tael_account_table_init(&ledger->accounts, arena, options->accounts_max, hash);
     tael_journal_init(&ledger->journal, arena, options->transfers_max);
-    tael_id_index_init(&ledger->index, arena, options->transfers_max);
+    tael_id_index_init(&ledger->index, arena, options->transfers_max, partitions(options));
     tael_history_init(&ledger->history, arena, options->transfers_max);
     tael_account_lists_init(&ledger->lists, arena, options->accounts_max, options->transfers_max);
     tael_audit_init(&ledger->audit, arena);
@@ -81,13 +85,15 @@ union event {
 };
 static_assert(sizeof(union event) == TAEL_RECORD_SIZE, "events stand back to back");
 
-/* A sub-batch under way. */
+/* A sub-batch under way, or a part of one that ends with a whole chain. */
 struct batch {
     struct tael_ledger *ledger;
     const union event *events;
     uint32_t count;
     uint32_t index_first; /* of its first event in the request */
     uint64_t timestamp_first; /* of its first event */
+    bool is_part; /* the sub-batch may begin before it, and isn't imported */
+    bool goes_on; /* the sub-batch goes on behind it */
     struct tael_exception *exceptions;
     uint32_t exception_count;
     uint64_t settled; /* transfers below this position are certain; the chain under way lies above */
@@ -132,7 +138,7 @@ static uint32_t check_import(const struct batch *batch, uint32_t index, enum bat
     const union event *event = &batch->events[index];
     const bool accounts = kind == BATCH_ACCOUNTS;
     const bool imported = event_imported(event, kind);
-    if (imported != event_imported(&batch->events[0], kind)) {
+    if (imported != (!batch->is_part && event_imported(&batch->events[0], kind))) {
         if (imported) {
             return accounts ? (uint32_t)TAEL_ACCOUNT_imported_event_not_expected
                             : (uint32_t)TAEL_TRANSFER_imported_event_not_expected;
@@ -220,7 +226,7 @@ __attribute__((always_inline)) static inline void event_apply(struct batch *batc
     uint32_t status;
     tael_panic_context.event_index = batch->index_first + index;
     if (linked && !chain->open) chain_begin(chain, batch, index);
-    if (linked && index == batch->count - 1) {
+    if (linked && index == batch->count - 1 && !batch->goes_on) {
         status = TAEL_TRANSFER_linked_event_chain_open;
     } else if (chain->broken) {
         status = TAEL_TRANSFER_linked_event_failed;
@@ -295,6 +301,24 @@ static void apply_accounts(struct batch *batch) {
     TAEL_ASSERT(!chain.open);
 }
 
+uint32_t tael_ledger_apply_part(struct tael_ledger *ledger, const struct tael_ledger_part *part,
+                                struct tael_exception *exceptions) {
+    TAEL_ASSERT(ledger->index.count + part->count <= ledger->index.count_max);
+    struct batch batch = {
+        .ledger = ledger,
+        .events = (const union event *)(const void *)part->events,
+        .count = part->count,
+        .index_first = part->index_first,
+        .timestamp_first = part->timestamp_first,
+        .is_part = true,
+        .goes_on = !part->ends_batch,
+        .exceptions = exceptions,
+        .settled = ledger->journal.count,
+    };
+    apply_transfers(&batch);
+    return batch.exception_count;
+}
+
 static uint32_t apply_create(struct tael_ledger *ledger, const struct tael_request *request,
                              struct tael_exception *exceptions) {
     const bool accounts = tael_operation_creates_accounts(request->operation);
@@ -342,23 +366,47 @@ static void drop_resolved_expiries(struct tael_ledger *ledger) {
     }
 }
 
-uint32_t tael_ledger_apply(struct tael_ledger *ledger, const struct tael_request *request,
-                           struct tael_exception *exceptions) {
-    TAEL_ASSERT(request->op == ledger->op + 1);
-    TAEL_ASSERT(request->timestamp > ledger->timestamp);
+static void request_check(const struct tael_request *request, uint64_t op_before, uint64_t timestamp_before) {
+    TAEL_ASSERT(request->op == op_before + 1);
+    TAEL_ASSERT(request->timestamp > timestamp_before);
     TAEL_ASSERT(request->timestamp <= TAEL_TIMESTAMP_MAX);
     /* The request's own timestamps lie above all earlier ones too. */
-    TAEL_ASSERT(request->timestamp - ledger->timestamp > request->event_count || request->event_count == 0);
+    TAEL_ASSERT(request->timestamp - timestamp_before > request->event_count || request->event_count == 0);
+}
+
+/* What has to happen after each request, or after several that were applied together. */
+static void request_end(struct tael_ledger *ledger, const struct tael_request *request) {
+    drop_resolved_expiries(ledger);
+    ledger->op = request->op;
+    ledger->timestamp = request->timestamp;
+}
+
+uint32_t tael_ledger_apply(struct tael_ledger *ledger, const struct tael_request *request,
+                           struct tael_exception *exceptions) {
+    request_check(request, ledger->op, ledger->timestamp);
     uint32_t exception_count = 0;
     if (tael_operation_info(request->operation).kind == TAEL_OPERATION_CREATE) {
         exception_count = apply_create(ledger, request, exceptions);
     } else if (request->operation == TAEL_OPERATION_pulse) {
         apply_pulse(ledger, request);
     }
-    drop_resolved_expiries(ledger);
-    ledger->op = request->op;
-    ledger->timestamp = request->timestamp;
+    request_end(ledger, request);
     return exception_count;
+}
+
+void tael_ledger_requests_end(struct tael_ledger *ledger, const struct tael_request *first,
+                              const struct tael_request *last) {
+    uint64_t op = ledger->op;
+    uint64_t timestamp = ledger->timestamp;
+    const struct tael_request *request = first;
+    for (;;) {
+        request_check(request, op, timestamp);
+        op = request->op;
+        timestamp = request->timestamp;
+        if (request == last) break;
+        request = tael_request_next(request);
+    }
+    request_end(ledger, last);
 }
 
 void tael_ledger_look_ahead(const struct tael_ledger *ledger, const struct tael_request *request, uint32_t steps_left) {

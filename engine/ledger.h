@@ -22,6 +22,7 @@ struct tael_ledger_options {
     uint64_t accounts_max;
     uint64_t transfers_max; /* transfers and burnt ids together */
     tael_u128 hash_key; /* random, made at format: ids are chosen by clients */
+    uint32_t workers; /* that apply steps together (engine/step.h); 0 and 1: one */
     /* Tests only: keep this many of the hash's bits (0 keeps all), so that different ids collide. */
     uint32_t hash_bits;
 };

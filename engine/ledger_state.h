@@ -56,6 +56,21 @@ static inline uint64_t tael_ledger_hash(const struct tael_ledger *ledger, tael_u
     return tael_hash_id(&ledger->accounts.hash, id);
 }
 
+/* Transfers of a sub-batch that is not imported: all of it, or a part that begins and ends with a whole chain. */
+struct tael_ledger_part {
+    const struct tael_transfer *events;
+    uint32_t count;
+    uint32_t index_first; /* of its first event in the request */
+    uint64_t timestamp_first; /* of its first event */
+    bool ends_batch;
+};
+/* Applies them, one after the other, as a part of tael_ledger_apply. Writes the exceptions; returns how many. */
+uint32_t tael_ledger_apply_part(struct tael_ledger *ledger, const struct tael_ledger_part *part,
+                                struct tael_exception *exceptions);
+/* Ends requests that stand one behind the other and were applied in parts. */
+void tael_ledger_requests_end(struct tael_ledger *ledger, const struct tael_request *first,
+                              const struct tael_request *last);
+
 /* When a pending transfer expires, in ns; 0 where it never does. Its timeout was checked not to overflow. */
 static inline uint64_t tael_transfer_expires_at(const struct tael_transfer *transfer) {
     return transfer->timeout == 0 ? 0 : transfer->timestamp + transfer->timeout * TAEL_NS_PER_S;

@@ -2,6 +2,12 @@
 
 #include <tael/limits.h>
 
+#include "engine/step.h"
+
+/* The rules stand here once and are compiled twice: for events one after the other, with `step` NULL, and for the residue of a step,
+ * where they decide for one of its events and change unsafe accounts only (engine/step.h). */
+#define BOTH __attribute__((always_inline)) static inline
+
 #define POST_OR_VOID (TAEL_TRANSFER_FLAG_post_pending_transfer | TAEL_TRANSFER_FLAG_void_pending_transfer)
 #define BALANCING (TAEL_TRANSFER_FLAG_balancing_debit | TAEL_TRANSFER_FLAG_balancing_credit)
 #define CLOSING (TAEL_TRANSFER_FLAG_closing_debit | TAEL_TRANSFER_FLAG_closing_credit)
@@ -73,23 +79,31 @@ static inline tael_u128 balance(const struct tael_ledger *ledger, const struct t
     return tael_account_table_balance(&ledger->accounts, line, which);
 }
 
-static inline void balance_add(struct tael_ledger *ledger, struct tael_account_line *line, enum tael_balance which,
-                               tael_u128 amount) {
+/* The owner of a safe account adds and subtracts for itself. */
+BOTH bool is_left_to_its_owner(const struct tael_step *step, const struct tael_account_line *line) {
+    return step != NULL && (line->flags & TAEL_ACCOUNT_LINE_UNSAFE) == 0;
+}
+
+BOTH void balance_add(struct tael_ledger *ledger, const struct tael_step *step, struct tael_account_line *line,
+                      enum tael_balance which, tael_u128 amount) {
+    if (is_left_to_its_owner(step, line)) return;
     const tael_u128 before = balance(ledger, line, which);
     TAEL_ASSERT(!tael_u128_sum_overflows(before, amount));
     tael_account_table_balance_set(&ledger->accounts, line, which, before + amount);
     if (tael_audit_passed(&ledger->audit, line)) tael_audit_balance(&ledger->audit, line, which, amount, true);
 }
 
-static inline void balance_subtract(struct tael_ledger *ledger, struct tael_account_line *line, enum tael_balance which,
-                                    tael_u128 amount) {
+BOTH void balance_subtract(struct tael_ledger *ledger, const struct tael_step *step, struct tael_account_line *line,
+                           enum tael_balance which, tael_u128 amount) {
+    if (is_left_to_its_owner(step, line)) return;
     const tael_u128 before = balance(ledger, line, which);
     TAEL_ASSERT(before >= amount);
     tael_account_table_balance_set(&ledger->accounts, line, which, before - amount);
     if (tael_audit_passed(&ledger->audit, line)) tael_audit_balance(&ledger->audit, line, which, amount, false);
 }
 
-static inline void set_closed(struct tael_account_line *line, bool closed) {
+BOTH void set_closed(const struct tael_step *step, struct tael_account_line *line, bool closed) {
+    TAEL_ASSERT(!is_left_to_its_owner(step, line));
     if (closed) {
         line->flags |= TAEL_ACCOUNT_FLAG_closed;
     } else {
@@ -134,20 +148,41 @@ static uint32_t check_exists(const struct tael_transfer *t, const struct tael_tr
     return TAEL_TRANSFER_exists;
 }
 
-/* The pending transfer that a post or void in the journal has resolved. */
-static const struct tael_transfer *resolved_by(const struct tael_ledger *ledger, const struct tael_transfer *resolver) {
+/* ---- finding transfers ---- */
+
+/* An id as the event finds it that is decided. After TAEL_ID_FREE, where it is to be entered: `probe`, or `claim` in a step. */
+struct found {
+    enum tael_id_state state;
+    uint64_t position; /* of a transfer */
     struct tael_index_probe probe;
-    uint64_t position;
-    const enum tael_id_state state = tael_ledger_find_transfer(
-        ledger, resolver->pending_id, tael_ledger_hash(ledger, resolver->pending_id), &probe, &position);
-    TAEL_ASSERT(state == TAEL_ID_TRANSFER);
-    return tael_journal_body(&ledger->journal, position);
+    uint32_t claim;
+};
+
+BOTH struct found find(const struct tael_ledger *ledger, struct tael_step *step, uint32_t event, tael_u128 id,
+                       uint64_t hash) {
+    struct found found;
+    if (step == NULL) {
+        found.state = tael_ledger_find_transfer(ledger, id, hash, &found.probe, &found.position);
+    } else {
+        found.state = tael_step_find_transfer(step, event, id, hash, &found.position, &found.claim);
+    }
+    return found;
 }
 
-static uint32_t repeat(const struct tael_ledger *ledger, const struct tael_transfer *t, uint64_t position,
-                       uint64_t *timestamp) {
+/* The pending transfer that a post or void in the journal has resolved. */
+BOTH const struct tael_transfer *resolved_by(const struct tael_ledger *ledger, struct tael_step *step, uint32_t event,
+                                             const struct tael_transfer *resolver) {
+    const struct found found =
+        find(ledger, step, event, resolver->pending_id, tael_ledger_hash(ledger, resolver->pending_id));
+    TAEL_ASSERT(found.state == TAEL_ID_TRANSFER);
+    return tael_journal_body(&ledger->journal, found.position);
+}
+
+BOTH uint32_t repeat(const struct tael_ledger *ledger, struct tael_step *step, uint32_t event,
+                     const struct tael_transfer *t, uint64_t position, uint64_t *timestamp) {
     const struct tael_transfer *existing = tael_journal_body(&ledger->journal, position);
-    const struct tael_transfer *pending = existing->flags & POST_OR_VOID ? resolved_by(ledger, existing) : NULL;
+    const struct tael_transfer *pending =
+        existing->flags & POST_OR_VOID ? resolved_by(ledger, step, event, existing) : NULL;
     const uint32_t status = check_exists(t, existing, pending);
     if (status == TAEL_TRANSFER_exists) *timestamp = existing->timestamp;
     return status;
@@ -155,12 +190,13 @@ static uint32_t repeat(const struct tael_ledger *ledger, const struct tael_trans
 
 /* ---- entering what was decided ---- */
 
-/* Appends a transfer with both accounts' balances after it, and returns the place for its body. The probe is that of its id.
+/* Appends a transfer with both accounts' balances after it, and returns the place for its body. `found` is what was found of its id.
  * Body and trace are written in place: copied from a struct that was just put together, the copy waits for its stores, and they
  * for all earlier ones that miss the caches. */
-static struct tael_transfer *enter(struct tael_ledger *ledger, const struct tael_index_probe *probe, uint64_t timestamp,
-                                   const struct tael_account_line *debit, const struct tael_account_line *credit,
-                                   enum tael_pending_status pending_status) {
+static inline struct tael_transfer *enter_alone(struct tael_ledger *ledger, const struct found *found,
+                                                uint64_t timestamp, const struct tael_account_line *debit,
+                                                const struct tael_account_line *credit,
+                                                enum tael_pending_status pending_status) {
     const uint64_t position = ledger->journal.count;
     struct tael_transfer_trace *trace;
     struct tael_transfer *body = tael_journal_append(&ledger->journal, timestamp, &trace);
@@ -170,8 +206,42 @@ static struct tael_transfer *enter(struct tael_ledger *ledger, const struct tael
     trace->after =
         tael_history_write(&ledger->history, &ledger->history.transfers[position], &ledger->accounts, debit, credit);
     trace->reserved = 0;
-    tael_id_index_insert(&ledger->index, probe, position);
+    tael_id_index_insert(&ledger->index, &found->probe, position);
     return body;
+}
+
+/* The same for an event of a step, with the balances of unsafe accounts; the owners write those of safe ones. Its claim stands
+ * already, or it takes over that of an event that failed. */
+static struct tael_transfer *enter_in_step(struct tael_ledger *ledger, struct tael_step *step, uint32_t event,
+                                           const struct found *found, const struct tael_account_line *debit,
+                                           const struct tael_account_line *credit,
+                                           enum tael_pending_status pending_status) {
+    const uint64_t position = tael_step_position(step, event);
+    TAEL_ASSERT(position < ledger->journal.count_max);
+    TAEL_ASSERT(found->claim != UINT32_MAX);
+    step->holder[found->claim] = (uint16_t)event;
+    step->debit[event] = debit->number;
+    step->credit[event] = credit->number;
+    step->owner_debit[event] = tael_step_account_owner(step, debit->number);
+    step->owner_credit[event] = tael_step_account_owner(step, credit->number);
+    step->kind[event] |= TAEL_STEP_WRITTEN;
+    ledger->journal.count = position + 1;
+    struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, position);
+    *trace = (struct tael_transfer_trace){
+        .debit_number = debit->number, .credit_number = credit->number, .pending_status = (uint8_t)pending_status};
+    struct tael_history_entry *entry = &ledger->history.transfers[position];
+    if (debit->flags & TAEL_ACCOUNT_FLAG_closed) trace->after |= TAEL_HISTORY_DEBIT_CLOSED;
+    if (credit->flags & TAEL_ACCOUNT_FLAG_closed) trace->after |= TAEL_HISTORY_CREDIT_CLOSED;
+    if (!is_left_to_its_owner(step, debit)) tael_history_write_half(entry, true, debit);
+    if (!is_left_to_its_owner(step, credit)) tael_history_write_half(entry, false, credit);
+    return &ledger->journal.bodies[position];
+}
+
+BOTH struct tael_transfer *enter(struct tael_ledger *ledger, struct tael_step *step, uint32_t event,
+                                 const struct found *found, uint64_t timestamp, const struct tael_account_line *debit,
+                                 const struct tael_account_line *credit, enum tael_pending_status pending_status) {
+    if (step == NULL) return enter_alone(ledger, found, timestamp, debit, credit, pending_status);
+    return enter_in_step(ledger, step, event, found, debit, credit, pending_status);
 }
 
 /* An imported transfer must be younger than every transfer, and no account may have its timestamp. */
@@ -181,9 +251,16 @@ static bool import_regresses(const struct tael_ledger *ledger, uint64_t timestam
     return number <= ledger->accounts.count && ledger->accounts.cold[number].timestamp == timestamp;
 }
 
+/* ---- what a transfer is by itself ---- */
+
+static uint32_t id_refusal(const struct tael_transfer *t) {
+    if ((t->flags & ~TAEL_TRANSFER_FLAGS_DEFINED) != 0) return TAEL_TRANSFER_reserved_flag;
+    return t->id == 0 ? TAEL_TRANSFER_id_must_not_be_zero : TAEL_TRANSFER_id_must_not_be_int_max;
+}
+
 /* ---- post and void ---- */
 
-static uint32_t check_resolver(const struct tael_transfer *t) {
+uint32_t tael_transfer_check_resolver(const struct tael_transfer *t) {
     const uint32_t excluded = TAEL_TRANSFER_FLAG_pending | BALANCING | CLOSING;
     if ((t->flags & POST_OR_VOID) == POST_OR_VOID) return TAEL_TRANSFER_flags_are_mutually_exclusive;
     if (t->flags & excluded) return TAEL_TRANSFER_flags_are_mutually_exclusive;
@@ -231,30 +308,60 @@ static uint32_t check_still_pending(const struct tael_transfer *pending, enum ta
     return TAEL_STATUS_CREATED;
 }
 
-/* Reopens what the pending transfer closed. */
-static void reopen(struct tael_account_line *debit, struct tael_account_line *credit,
-                   const struct tael_transfer *pending) {
-    if (pending->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(debit, false);
-    if (pending->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(credit, false);
+/* What a post or void moves. */
+static inline tael_u128 resolved_amount(const struct tael_transfer *t, const struct tael_transfer *pending) {
+    const tael_u128 all = t->flags & TAEL_TRANSFER_FLAG_post_pending_transfer ? TAEL_U128_MAX : 0;
+    return t->amount == all ? pending->amount : t->amount;
 }
 
-static uint32_t post_or_void(struct tael_ledger *ledger, const struct tael_transfer *t, uint64_t pending_hash,
-                             const struct tael_index_probe *probe, uint64_t *timestamp) {
-    uint32_t status = check_resolver(t);
+enum tael_transfer_outlook tael_transfer_outlook(const struct tael_transfer *t, const struct tael_transfer *pending,
+                                                 enum tael_pending_status status, uint64_t timestamp,
+                                                 tael_u128 *amount) {
+    if ((pending->flags & TAEL_TRANSFER_FLAG_pending) == 0) return TAEL_OUTLOOK_FAILS;
+    *amount = resolved_amount(t, pending);
+    if (check_against_pending(t, pending, *amount) != TAEL_STATUS_CREATED) return TAEL_OUTLOOK_FAILS;
+    if (check_still_pending(pending, status, timestamp) != TAEL_STATUS_CREATED) return TAEL_OUTLOOK_UNCERTAIN;
+    return pending->flags & CLOSING ? TAEL_OUTLOOK_UNCERTAIN : TAEL_OUTLOOK_PASSES;
+}
+
+/* Reopens what the pending transfer closed. */
+BOTH void reopen(const struct tael_step *step, struct tael_account_line *debit, struct tael_account_line *credit,
+                 const struct tael_transfer *pending) {
+    if (pending->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(step, debit, false);
+    if (pending->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(step, credit, false);
+}
+
+static inline void write_resolver(struct tael_transfer *body, const struct tael_transfer *t,
+                                  const struct tael_transfer *pending, tael_u128 amount, uint64_t timestamp) {
+    body->id = t->id;
+    body->debit_account_id = pending->debit_account_id;
+    body->credit_account_id = pending->credit_account_id;
+    body->amount = amount;
+    body->pending_id = t->pending_id;
+    body->user_data_128 = t->user_data_128 != 0 ? t->user_data_128 : pending->user_data_128;
+    body->user_data_64 = t->user_data_64 != 0 ? t->user_data_64 : pending->user_data_64;
+    body->user_data_32 = t->user_data_32 != 0 ? t->user_data_32 : pending->user_data_32;
+    body->timeout = 0;
+    body->ledger = pending->ledger;
+    body->code = pending->code;
+    body->flags = t->flags;
+    body->timestamp = timestamp;
+}
+
+BOTH uint32_t post_or_void(struct tael_ledger *ledger, struct tael_step *step, uint32_t event,
+                           const struct tael_transfer *t, uint64_t pending_hash, const struct found *found,
+                           uint64_t *timestamp) {
+    uint32_t status = tael_transfer_check_resolver(t);
     if (status != TAEL_STATUS_CREATED) return status;
 
-    struct tael_index_probe pending_probe;
-    uint64_t position;
-    if (tael_ledger_find_transfer(ledger, t->pending_id, pending_hash, &pending_probe, &position) != TAEL_ID_TRANSFER) {
-        return TAEL_TRANSFER_pending_transfer_not_found;
-    }
-    const struct tael_transfer *pending = tael_journal_body(&ledger->journal, position);
-    struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, position);
+    const struct found of_pending = find(ledger, step, event, t->pending_id, pending_hash);
+    if (of_pending.state != TAEL_ID_TRANSFER) return TAEL_TRANSFER_pending_transfer_not_found;
+    const struct tael_transfer *pending = tael_journal_body(&ledger->journal, of_pending.position);
+    struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, of_pending.position);
     if ((pending->flags & TAEL_TRANSFER_FLAG_pending) == 0) return TAEL_TRANSFER_pending_transfer_not_pending;
 
     const bool posts = (t->flags & TAEL_TRANSFER_FLAG_post_pending_transfer) != 0;
-    const tael_u128 all = posts ? TAEL_U128_MAX : 0;
-    const tael_u128 amount = t->amount == all ? pending->amount : t->amount;
+    const tael_u128 amount = resolved_amount(t, pending);
     status = check_against_pending(t, pending, amount);
     if (status != TAEL_STATUS_CREATED) return status;
     status = check_still_pending(pending, (enum tael_pending_status)trace->pending_status, *timestamp);
@@ -273,36 +380,33 @@ static uint32_t post_or_void(struct tael_ledger *ledger, const struct tael_trans
 
     /* Everything is checked: from here on it succeeds. */
     if (t->flags & TAEL_TRANSFER_FLAG_imported) *timestamp = t->timestamp;
-    balance_subtract(ledger, debit, TAEL_DEBITS_PENDING, pending->amount);
-    balance_subtract(ledger, credit, TAEL_CREDITS_PENDING, pending->amount);
+    balance_subtract(ledger, step, debit, TAEL_DEBITS_PENDING, pending->amount);
+    balance_subtract(ledger, step, credit, TAEL_CREDITS_PENDING, pending->amount);
     if (posts) {
-        balance_add(ledger, debit, TAEL_DEBITS_POSTED, amount);
-        balance_add(ledger, credit, TAEL_CREDITS_POSTED, amount);
+        balance_add(ledger, step, debit, TAEL_DEBITS_POSTED, amount);
+        balance_add(ledger, step, credit, TAEL_CREDITS_POSTED, amount);
     } else {
-        reopen(debit, credit, pending);
+        reopen(step, debit, credit, pending);
     }
     trace->pending_status = posts ? TAEL_PENDING_POSTED : TAEL_PENDING_VOIDED;
-
-    struct tael_transfer *body = enter(ledger, probe, *timestamp, debit, credit, TAEL_PENDING_NONE);
-    body->id = t->id;
-    body->debit_account_id = pending->debit_account_id;
-    body->credit_account_id = pending->credit_account_id;
-    body->amount = amount;
-    body->pending_id = t->pending_id;
-    body->user_data_128 = t->user_data_128 != 0 ? t->user_data_128 : pending->user_data_128;
-    body->user_data_64 = t->user_data_64 != 0 ? t->user_data_64 : pending->user_data_64;
-    body->user_data_32 = t->user_data_32 != 0 ? t->user_data_32 : pending->user_data_32;
-    body->timeout = 0;
-    body->ledger = pending->ledger;
-    body->code = pending->code;
-    body->flags = t->flags;
-    body->timestamp = *timestamp;
+    if (step != NULL) {
+        step->pending[event] = (uint32_t)of_pending.position;
+        step->amount[event] = tael_u128_low(amount);
+        step->pending_amount[event] = tael_u128_low(pending->amount);
+    }
+    struct tael_transfer *body = enter(ledger, step, event, found, *timestamp, debit, credit, TAEL_PENDING_NONE);
+    write_resolver(body, t, pending, amount, *timestamp);
     return TAEL_STATUS_CREATED;
+}
+
+void tael_transfer_write_resolver(struct tael_transfer *body, const struct tael_transfer *t,
+                                  const struct tael_transfer *pending, tael_u128 amount, uint64_t timestamp) {
+    write_resolver(body, t, pending, amount, timestamp);
 }
 
 /* ---- plain and pending ---- */
 
-static uint32_t check_fields(const struct tael_transfer *t) {
+uint32_t tael_transfer_check_fields(const struct tael_transfer *t) {
     if (t->debit_account_id == 0) return TAEL_TRANSFER_debit_account_id_must_not_be_zero;
     if (t->debit_account_id == TAEL_U128_MAX) return TAEL_TRANSFER_debit_account_id_must_not_be_int_max;
     if (t->credit_account_id == 0) return TAEL_TRANSFER_credit_account_id_must_not_be_zero;
@@ -385,7 +489,7 @@ static uint32_t check_limits(const struct tael_ledger *ledger, tael_u128 amount,
     return TAEL_STATUS_CREATED;
 }
 
-static bool timeout_overflows(const struct tael_transfer *t, uint64_t timestamp) {
+bool tael_transfer_timeout_overflows(const struct tael_transfer *t, uint64_t timestamp) {
     return t->timeout != 0 && t->timeout * TAEL_NS_PER_S > TAEL_TIMESTAMP_MAX - timestamp;
 }
 
@@ -395,10 +499,10 @@ static bool may_overflow(tael_u128 amount, const struct tael_account_line *debit
     return tael_u128_high(amount) != 0 || ((debit->flags | credit->flags) & TAEL_ACCOUNT_LINE_WIDE) != 0;
 }
 
-static uint32_t plain_or_pending(struct tael_ledger *ledger, const struct tael_transfer *t,
-                                 const struct tael_transfer_ahead *ahead, const struct tael_index_probe *probe,
-                                 uint64_t *timestamp) {
-    uint32_t status = check_fields(t);
+BOTH uint32_t plain_or_pending(struct tael_ledger *ledger, struct tael_step *step, uint32_t event,
+                               const struct tael_transfer *t, const struct tael_transfer_ahead *ahead,
+                               const struct found *found, uint64_t *timestamp) {
+    uint32_t status = tael_transfer_check_fields(t);
     if (status != TAEL_STATUS_CREATED) return status;
     struct tael_account_line *debit = find_account(ledger, ahead->debit, t->debit_account_id, ahead->debit_hash);
     if (debit == NULL) return TAEL_TRANSFER_debit_account_not_found;
@@ -419,87 +523,114 @@ static uint32_t plain_or_pending(struct tael_ledger *ledger, const struct tael_t
         status = check_overflow(ledger, t, amount, debit, credit);
         if (status != TAEL_STATUS_CREATED) return status;
     }
-    if (timeout_overflows(t, imported ? t->timestamp : *timestamp)) return TAEL_TRANSFER_overflows_timeout;
+    if (tael_transfer_timeout_overflows(t, imported ? t->timestamp : *timestamp))
+        return TAEL_TRANSFER_overflows_timeout;
     status = check_limits(ledger, amount, debit, credit);
     if (status != TAEL_STATUS_CREATED) return status;
 
     /* Everything is checked: from here on it succeeds. */
     const bool pending = (t->flags & TAEL_TRANSFER_FLAG_pending) != 0;
-    balance_add(ledger, debit, pending ? TAEL_DEBITS_PENDING : TAEL_DEBITS_POSTED, amount);
-    balance_add(ledger, credit, pending ? TAEL_CREDITS_PENDING : TAEL_CREDITS_POSTED, amount);
-    if (t->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(debit, true);
-    if (t->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(credit, true);
+    balance_add(ledger, step, debit, pending ? TAEL_DEBITS_PENDING : TAEL_DEBITS_POSTED, amount);
+    balance_add(ledger, step, credit, pending ? TAEL_CREDITS_PENDING : TAEL_CREDITS_POSTED, amount);
+    if (t->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(step, debit, true);
+    if (t->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(step, credit, true);
 
     if (imported) *timestamp = t->timestamp;
-    struct tael_transfer *body =
-        enter(ledger, probe, *timestamp, debit, credit, pending ? TAEL_PENDING_PENDING : TAEL_PENDING_NONE);
+    if (step != NULL) step->amount[event] = tael_u128_low(amount);
+    struct tael_transfer *body = enter(ledger, step, event, found, *timestamp, debit, credit,
+                                       pending ? TAEL_PENDING_PENDING : TAEL_PENDING_NONE);
     tael_journal_write(body, t, amount, *timestamp);
     return TAEL_STATUS_CREATED;
 }
 
-uint32_t tael_transfer_create(struct tael_ledger *ledger, const struct tael_transfer *transfer,
-                              const struct tael_transfer_ahead *ahead, uint64_t *timestamp) {
-    if ((transfer->flags & ~TAEL_TRANSFER_FLAGS_DEFINED) != 0) return TAEL_TRANSFER_reserved_flag;
-    if (transfer->id == 0) return TAEL_TRANSFER_id_must_not_be_zero;
-    if (transfer->id == TAEL_U128_MAX) return TAEL_TRANSFER_id_must_not_be_int_max;
-    struct tael_index_probe probe;
-    uint64_t position;
-    switch (tael_ledger_find_transfer(ledger, transfer->id, ahead->id_hash, &probe, &position)) {
+BOTH uint32_t create(struct tael_ledger *ledger, struct tael_step *step, uint32_t event, const struct tael_transfer *t,
+                     const struct tael_transfer_ahead *ahead, uint64_t *timestamp) {
+    if (!tael_transfer_may_have_id(t)) return id_refusal(t);
+    const struct found found = find(ledger, step, event, t->id, ahead->id_hash);
+    switch (found.state) {
     case TAEL_ID_TRANSFER:
-        return repeat(ledger, transfer, position, timestamp);
+        return repeat(ledger, step, event, t, found.position, timestamp);
     case TAEL_ID_BURNT:
         return TAEL_TRANSFER_id_already_failed;
     case TAEL_ID_FREE:
         break;
     }
-    if (transfer->flags & POST_OR_VOID) return post_or_void(ledger, transfer, ahead->debit_hash, &probe, timestamp);
-    return plain_or_pending(ledger, transfer, ahead, &probe, timestamp);
+    if (t->flags & POST_OR_VOID) return post_or_void(ledger, step, event, t, ahead->debit_hash, &found, timestamp);
+    return plain_or_pending(ledger, step, event, t, ahead, &found, timestamp);
+}
+
+uint32_t tael_transfer_create(struct tael_ledger *ledger, const struct tael_transfer *transfer,
+                              const struct tael_transfer_ahead *ahead, uint64_t *timestamp) {
+    return create(ledger, NULL, 0, transfer, ahead, timestamp);
+}
+
+uint32_t tael_transfer_create_in_step(struct tael_step *step, uint32_t event, uint64_t *timestamp) {
+    struct tael_ledger *ledger = step->ledger;
+    const struct tael_transfer *t = step->event[event];
+    struct tael_transfer_ahead ahead;
+    tael_transfer_hash(ledger, t, &ahead);
+    const bool knows_accounts = (t->flags & POST_OR_VOID) == 0;
+    ahead.debit = knows_accounts && step->debit[event] != 0 ? &ledger->accounts.lines[step->debit[event]] : NULL;
+    ahead.credit = knows_accounts && step->credit[event] != 0 ? &ledger->accounts.lines[step->credit[event]] : NULL;
+    return create(ledger, step, event, t, &ahead, timestamp);
 }
 
 /* ---- rollback, burning, expiry ---- */
 
 /* Undoes a post or void: its pending transfer is pending again. */
-static void take_back_resolution(struct tael_ledger *ledger, const struct tael_transfer *body,
-                                 struct tael_account_line *debit, struct tael_account_line *credit) {
-    struct tael_index_probe probe;
-    uint64_t position;
-    const enum tael_id_state state = tael_ledger_find_transfer(
-        ledger, body->pending_id, tael_ledger_hash(ledger, body->pending_id), &probe, &position);
-    TAEL_ASSERT(state == TAEL_ID_TRANSFER);
-    const struct tael_transfer *pending = tael_journal_body(&ledger->journal, position);
+BOTH void take_back_resolution(struct tael_ledger *ledger, struct tael_step *step, uint32_t event,
+                               const struct tael_transfer *body, struct tael_account_line *debit,
+                               struct tael_account_line *credit) {
+    const struct found found = find(ledger, step, event, body->pending_id, tael_ledger_hash(ledger, body->pending_id));
+    TAEL_ASSERT(found.state == TAEL_ID_TRANSFER);
+    const struct tael_transfer *pending = tael_journal_body(&ledger->journal, found.position);
     if (body->flags & TAEL_TRANSFER_FLAG_post_pending_transfer) {
-        balance_subtract(ledger, debit, TAEL_DEBITS_POSTED, body->amount);
-        balance_subtract(ledger, credit, TAEL_CREDITS_POSTED, body->amount);
+        balance_subtract(ledger, step, debit, TAEL_DEBITS_POSTED, body->amount);
+        balance_subtract(ledger, step, credit, TAEL_CREDITS_POSTED, body->amount);
     } else {
-        if (pending->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(debit, true);
-        if (pending->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(credit, true);
+        if (pending->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(step, debit, true);
+        if (pending->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(step, credit, true);
     }
-    balance_add(ledger, debit, TAEL_DEBITS_PENDING, pending->amount);
-    balance_add(ledger, credit, TAEL_CREDITS_PENDING, pending->amount);
-    tael_journal_trace(&ledger->journal, position)->pending_status = TAEL_PENDING_PENDING;
+    balance_add(ledger, step, debit, TAEL_DEBITS_PENDING, pending->amount);
+    balance_add(ledger, step, credit, TAEL_CREDITS_PENDING, pending->amount);
+    tael_journal_trace(&ledger->journal, found.position)->pending_status = TAEL_PENDING_PENDING;
+}
+
+/* What the youngest transfer changed in its accounts, and in the pending transfer that it resolved. */
+BOTH void take_back_effects(struct tael_ledger *ledger, struct tael_step *step, uint32_t event, uint64_t position) {
+    const struct tael_transfer *body = tael_journal_body(&ledger->journal, position);
+    const struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, position);
+    struct tael_account_line *debit = &ledger->accounts.lines[trace->debit_number];
+    struct tael_account_line *credit = &ledger->accounts.lines[trace->credit_number];
+    if (body->flags & POST_OR_VOID) {
+        take_back_resolution(ledger, step, event, body, debit, credit);
+        return;
+    }
+    const bool pending = (body->flags & TAEL_TRANSFER_FLAG_pending) != 0;
+    balance_subtract(ledger, step, debit, pending ? TAEL_DEBITS_PENDING : TAEL_DEBITS_POSTED, body->amount);
+    balance_subtract(ledger, step, credit, pending ? TAEL_CREDITS_PENDING : TAEL_CREDITS_POSTED, body->amount);
+    /* It was open before, or the transfer would not have passed. */
+    if (body->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(step, debit, false);
+    if (body->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(step, credit, false);
 }
 
 void tael_transfer_take_back(struct tael_ledger *ledger) {
     TAEL_ASSERT(ledger->journal.count > 0);
     const uint64_t position = ledger->journal.count - 1;
     TAEL_ASSERT(position >= ledger->lists.covered);
-    const struct tael_transfer *body = tael_journal_body(&ledger->journal, position);
-    const struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, position);
-    struct tael_account_line *debit = &ledger->accounts.lines[trace->debit_number];
-    struct tael_account_line *credit = &ledger->accounts.lines[trace->credit_number];
-    if (body->flags & POST_OR_VOID) {
-        take_back_resolution(ledger, body, debit, credit);
-    } else {
-        const bool pending = (body->flags & TAEL_TRANSFER_FLAG_pending) != 0;
-        balance_subtract(ledger, debit, pending ? TAEL_DEBITS_PENDING : TAEL_DEBITS_POSTED, body->amount);
-        balance_subtract(ledger, credit, pending ? TAEL_CREDITS_PENDING : TAEL_CREDITS_POSTED, body->amount);
-        /* It was open before, or the transfer would not have passed. */
-        if (body->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(debit, false);
-        if (body->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(credit, false);
-    }
-    if (trace->after & TAEL_HISTORY_WIDE) ledger->history.wide_count--;
-    tael_id_index_remove_youngest(&ledger->index, tael_ledger_hash(ledger, body->id), position);
+    take_back_effects(ledger, NULL, 0, position);
+    const tael_u128 id = tael_journal_body(&ledger->journal, position)->id;
+    if (tael_journal_trace(&ledger->journal, position)->after & TAEL_HISTORY_WIDE) ledger->history.wide_count--;
+    tael_id_index_remove_youngest(&ledger->index, tael_ledger_hash(ledger, id), position);
     tael_journal_remove_youngest(&ledger->journal);
+}
+
+void tael_transfer_take_back_in_step(struct tael_step *step, uint32_t event) {
+    struct tael_journal *journal = &step->ledger->journal;
+    const uint64_t position = tael_step_position(step, event);
+    TAEL_ASSERT(position + 1 == journal->count);
+    take_back_effects(step->ledger, step, event, position);
+    journal->count--;
 }
 
 void tael_transfer_burn(struct tael_ledger *ledger, tael_u128 id) {
@@ -524,9 +655,9 @@ static void expire(struct tael_ledger *ledger, uint64_t position, uint64_t times
     TAEL_ASSERT(trace->pending_status == TAEL_PENDING_PENDING);
     struct tael_account_line *debit = &ledger->accounts.lines[trace->debit_number];
     struct tael_account_line *credit = &ledger->accounts.lines[trace->credit_number];
-    balance_subtract(ledger, debit, TAEL_DEBITS_PENDING, body->amount);
-    balance_subtract(ledger, credit, TAEL_CREDITS_PENDING, body->amount);
-    reopen(debit, credit, body);
+    balance_subtract(ledger, NULL, debit, TAEL_DEBITS_PENDING, body->amount);
+    balance_subtract(ledger, NULL, credit, TAEL_CREDITS_PENDING, body->amount);
+    reopen(NULL, debit, credit, body);
     trace->pending_status = TAEL_PENDING_EXPIRED;
 
     TAEL_ASSERT(ledger->history.expiry_count < ledger->history.count_max);

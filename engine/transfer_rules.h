@@ -30,6 +30,32 @@ void tael_transfer_fetch_transfers(const struct tael_ledger *ledger, const struc
 void tael_transfer_fetch_accounts(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
                                   struct tael_transfer_ahead *ahead);
 
+struct tael_step;
+
+/* False for one that is refused before its id is looked up. */
+static inline bool tael_transfer_may_have_id(const struct tael_transfer *t) {
+    return (t->flags & ~TAEL_TRANSFER_FLAGS_DEFINED) == 0 && t->id != 0 && t->id != TAEL_U128_MAX;
+}
+
+/* What speaks against it by itself, once its id was found to be free: of plain and pending ones, of posts and voids. */
+uint32_t tael_transfer_check_fields(const struct tael_transfer *t);
+uint32_t tael_transfer_check_resolver(const struct tael_transfer *t);
+bool tael_transfer_timeout_overflows(const struct tael_transfer *t, uint64_t timestamp);
+
+/* What becomes of a post or void that is sound by itself, going by its pending transfer. */
+enum tael_transfer_outlook {
+    TAEL_OUTLOOK_FAILS, /* whatever others do with the pending transfer */
+    TAEL_OUTLOOK_PASSES, /* if its accounts aren't closed and nobody else resolves it */
+    TAEL_OUTLOOK_UNCERTAIN, /* it takes the exact state of both accounts to tell, or changes what they let pass */
+};
+/* `amount` is what it moves, where it does not fail. */
+enum tael_transfer_outlook tael_transfer_outlook(const struct tael_transfer *t, const struct tael_transfer *pending,
+                                                 enum tael_pending_status status, uint64_t timestamp,
+                                                 tael_u128 *amount);
+/* Writes the body of a post or void. */
+void tael_transfer_write_resolver(struct tael_transfer *body, const struct tael_transfer *t,
+                                  const struct tael_transfer *pending, tael_u128 amount, uint64_t timestamp);
+
 /* Creates the transfer or says why not. The checks that events share (linked, imported, timestamps) were made before.
  * `timestamp` is the event's own; on success, and for `exists`, it becomes the transfer's. */
 uint32_t tael_transfer_create(struct tael_ledger *ledger, const struct tael_transfer *transfer,
@@ -37,6 +63,10 @@ uint32_t tael_transfer_create(struct tael_ledger *ledger, const struct tael_tran
 
 /* Takes the youngest transfer back, when its chain fails. */
 void tael_transfer_take_back(struct tael_ledger *ledger);
+
+/* The same two for an event in the residue of a step, all events before it being decided: see engine/step.h. */
+uint32_t tael_transfer_create_in_step(struct tael_step *step, uint32_t event, uint64_t *timestamp);
+void tael_transfer_take_back_in_step(struct tael_step *step, uint32_t event);
 
 /* Burns an id that failed transiently and is free: every later use of it gives 68. */
 void tael_transfer_burn(struct tael_ledger *ledger, tael_u128 id);

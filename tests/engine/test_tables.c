@@ -132,9 +132,9 @@ static bool index_finds(const struct tael_id_index *index, uint64_t hash, uint64
 }
 
 static void index_fill_and_take_back(uint32_t hash_bits) {
-    struct tael_arena arena = arena_make(tael_id_index_size_bytes(COUNT));
+    struct tael_arena arena = arena_make(tael_id_index_size_bytes(COUNT, 1));
     struct tael_id_index index;
-    tael_id_index_init(&index, &arena, COUNT);
+    tael_id_index_init(&index, &arena, COUNT, 1);
     const struct tael_hash hash = tael_hash_make(tael_u128_make(1, 2), hash_bits);
     struct tael_index_probe probe;
     for (uint64_t value = 0; value < COUNT; value++) {

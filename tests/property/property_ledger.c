@@ -5,7 +5,7 @@
  * at once and in slices while further requests are applied, the same byte for byte; lists by account extended by random
  * steps; debits equal credits. Over a run of the default size every status must have been reached.
  *
- *     property_ledger [--seed S] [--runs N] [--events N] [--verbose]
+ *     property_ledger [--seed S] [--runs N] [--events N] [--workers N] [--verbose]
  *
  * Run r uses seed S + r. A failure prints the seed, the request, the event and both outcomes; `--seed` with that number and
  * `--runs 1` replays it. */
@@ -49,6 +49,7 @@ struct flight {
 
 struct property {
     uint64_t seed; /* of this run */
+    uint32_t workers; /* that apply steps together; 0: events one after the other */
     struct workload workload;
     struct tael_model *model;
     struct test_engine *engine;
@@ -63,6 +64,7 @@ struct property {
     uint64_t events;
     uint64_t requests;
     uint64_t reads;
+    struct tael_parallel_counters steps;
 };
 
 static void fail(const struct property *property, const char *what) {
@@ -319,17 +321,28 @@ static void apply(struct property *property) {
     compare_reply(property);
 }
 
+static void steps_count(struct property *property) {
+    if (property->engine->parallel == NULL) return;
+    const struct tael_parallel_counters counters = tael_parallel_counters(property->engine->parallel);
+    property->steps.steps += counters.steps;
+    property->steps.steps_sequential += counters.steps_sequential;
+    property->steps.events += counters.events;
+    property->steps.events_listed += counters.events_listed;
+}
+
 static void run(struct property *property, uint64_t seed, uint32_t events) {
     property->seed = seed;
     crash_prepare(seed);
     property->model = tael_model_new();
     workload_init(&property->workload, seed, events, property->model);
-    const struct workload_profile *profile = &property->workload.profile;
+    struct workload_profile *profile = &property->workload.profile;
+    if (property->workers > 0 && seed % 4 > 0) profile->wide_percent = seed % 4 == 1 ? 1 : 0;
     property->engine = test_engine_open(&(struct tael_ledger_options){
         .accounts_max = profile->accounts_max,
         .transfers_max = profile->transfers_max,
         .hash_key = test_random_u128(&property->workload.random),
         .hash_bits = profile->hash_bits,
+        .workers = property->workers,
     });
     for (uint32_t i = 0; i < TEST_ENGINE_QUERIES; i++) property->flights[i].query = property->engine->queries[i];
     const uint64_t events_before = property->events;
@@ -350,6 +363,7 @@ static void run(struct property *property, uint64_t seed, uint32_t events) {
     flights_finish(property);
     compare_state(property);
     if (!tael_ledger_balanced(property->engine->ledger)) fail(property, "the engine's debits and credits differ");
+    steps_count(property);
     test_engine_close(property->engine);
     tael_model_free(property->model);
 }
@@ -382,6 +396,12 @@ static uint32_t report(const struct property *property, bool verbose) {
            " reads; the rarest status was reached %" PRIu64 " times\n",
            property->requests, property->events, property->account_statuses[0], property->transfer_statuses[0],
            property->reads, least);
+    if (property->workers > 0) {
+        printf("%" PRIu64 " steps of %" PRIu64 " events, %" PRIu64 " of them sequential, %" PRIu64
+               " events decided in the residue\n",
+               property->steps.steps, property->steps.events, property->steps.steps_sequential,
+               property->steps.events_listed);
+    }
     return missing;
 }
 
@@ -424,22 +444,25 @@ int main(int argc, char **argv) {
     uint64_t seed = 1;
     uint32_t runs = RUNS_DEFAULT;
     uint32_t events = EVENTS_DEFAULT;
+    uint32_t workers = 0;
     bool verbose = false;
-    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
-                                            {"runs", required_argument, NULL, 'r'},
-                                            {"events", required_argument, NULL, 'e'},
-                                            {"verbose", no_argument, NULL, 'v'},
-                                            {0}};
+    static const struct option options[] = {
+        {"seed", required_argument, NULL, 's'},   {"runs", required_argument, NULL, 'r'},
+        {"events", required_argument, NULL, 'e'}, {"workers", required_argument, NULL, 'w'},
+        {"verbose", no_argument, NULL, 'v'},      {0}};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 's') seed = strtoull(optarg, NULL, 0);
         if (option == 'r') runs = (uint32_t)strtoul(optarg, NULL, 0);
         if (option == 'e') events = (uint32_t)strtoul(optarg, NULL, 0);
+        if (option == 'w') workers = (uint32_t)strtoul(optarg, NULL, 0);
         if (option == 'v') verbose = true;
         if (option == '?') return 2;
     }
     (void)signal(SIGABRT, on_crash);
     (void)signal(SIGSEGV, on_crash);
+    if (workers > TAEL_WORKERS_MAX) return 2;
     struct property *property = property_open();
+    property->workers = workers;
     printf("seed %" PRIu64 ", %" PRIu32 " runs of %" PRIu32 " events\n", seed, runs, events);
     fflush(stdout);
     for (uint32_t i = 0; i < runs; i++) run(property, seed + i, events);

@@ -29,6 +29,7 @@ void workload_init(struct workload *workload, uint64_t seed, uint32_t events, co
     profile->ledgers = (uint32_t)test_random_between(RANDOM, 1, 3);
     profile->limited_percent = (uint32_t)below(workload, 60);
     profile->amounts = (uint32_t)below(workload, 4);
+    profile->wide_percent = 100;
     profile->broken_percent = chance(workload, 15) ? 50 : (uint32_t)test_random_between(RANDOM, 0, 15);
     profile->linked_percent = chance(workload, 30) ? 60 : (uint32_t)below(workload, 25);
     profile->imported_percent = chance(workload, 50) ? (uint32_t)test_random_between(RANDOM, 10, 60) : 0;
@@ -415,6 +416,14 @@ static uint64_t imported_timestamp(struct workload *workload, uint64_t batch_tim
     return workload->import_cursor;
 }
 
+/* Most ledgers never see amounts of more than 48 bits, which workers can't apply together. */
+static void amount_cut(struct workload *workload, struct tael_transfer *transfer) {
+    const bool is_all =
+        (transfer->flags & TAEL_TRANSFER_FLAG_post_pending_transfer) && transfer->amount == TAEL_U128_MAX;
+    if (is_all || transfer->amount >> 40 == 0 || chance(workload, workload->profile.wide_percent)) return;
+    transfer->amount = below(workload, 1000);
+}
+
 static void remember(struct workload *workload, const struct tael_transfer *event, bool accounts) {
     if (accounts) {
         memcpy(&workload->recent_accounts[workload->recent_account_count++ % WORKLOAD_RECENT], event, sizeof *event);
@@ -434,6 +443,7 @@ static struct tael_transfer next_event(struct workload *workload, bool accounts,
     } else {
         event = next_transfer(workload);
         if (chance(workload, workload->profile.broken_percent)) change_transfer(workload, &event);
+        if (workload->profile.wide_percent < 100) amount_cut(workload, &event);
     }
     const uint16_t imported_flag =
         accounts ? (uint16_t)TAEL_ACCOUNT_FLAG_imported : (uint16_t)TAEL_TRANSFER_FLAG_imported;

@@ -21,6 +21,7 @@ struct workload_profile {
     uint32_t ledgers;
     uint32_t limited_percent; /* of accounts */
     uint32_t amounts; /* 0 tiny, 1 middling, 2 around 2^64, 3 up to 2^128 */
+    uint32_t wide_percent; /* of events may move amounts that do not fit a step; others are cut */
     uint32_t broken_percent; /* of events get a random flaw */
     uint32_t linked_percent;
     uint32_t imported_percent; /* of batches */

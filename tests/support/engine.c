@@ -8,6 +8,29 @@
 
 #include "tests/support/subject.h"
 
+static void pass_in_some_order(void *context, void (*pass)(void *argument, uint32_t worker), void *argument) {
+    struct test_engine *engine = context;
+    uint32_t workers[TAEL_WORKERS_MAX];
+    for (uint32_t i = 0; i < engine->workers; i++) workers[i] = i;
+    for (uint32_t left = engine->workers; left > 0; left--) {
+        const uint32_t chosen = (uint32_t)test_random_below(&engine->order, left);
+        pass(argument, workers[chosen]);
+        workers[chosen] = workers[left - 1];
+    }
+}
+
+static void workers_open(struct test_engine *engine, const struct tael_ledger_options *options) {
+    if (options->workers == 0) return;
+    engine->workers = options->workers;
+    engine->order = (struct test_random){.state = tael_u128_low(options->hash_key)};
+    const struct tael_parallel_options parallel = {
+        .team = {.workers = options->workers, .run = pass_in_some_order, .context = engine},
+        .events_min = 1,
+        .step_events =
+            test_random_once_in(&engine->order, 2) ? 1 + (uint32_t)test_random_below(&engine->order, 100) : 0};
+    engine->parallel = tael_parallel_init(&engine->arena, &parallel, engine->ledger);
+}
+
 struct test_engine *test_engine_open(const struct tael_ledger_options *options) {
     struct test_engine *engine = calloc(1, sizeof *engine);
     TAEL_ASSERT(engine != NULL);
@@ -17,6 +40,7 @@ struct test_engine *test_engine_open(const struct tael_ledger_options *options) 
         .hash_key = options->hash_key,
     };
     const size_t size = tael_arena_share_aligned(tael_ledger_size_bytes(options)) +
+                        (options->workers > 0 ? tael_parallel_size_bytes() : 0) +
                         TEST_ENGINE_QUERIES * tael_arena_share(tael_query_size_bytes()) +
                         tael_sessions_size_bytes(&sessions_options);
     engine->arena.size = (size + TAEL_SECTOR_SIZE) & ~(size_t)(TAEL_SECTOR_SIZE - 1);
@@ -24,6 +48,7 @@ struct test_engine *test_engine_open(const struct tael_ledger_options *options) 
     TAEL_ASSERT(pages != MAP_FAILED);
     engine->arena.base = pages;
     engine->ledger = tael_ledger_init(&engine->arena, options);
+    workers_open(engine, options);
     for (uint32_t i = 0; i < TEST_ENGINE_QUERIES; i++) engine->queries[i] = tael_query_init(&engine->arena);
     engine->sessions = tael_sessions_init(&engine->arena, &sessions_options);
     tael_arena_freeze(&engine->arena);
@@ -35,9 +60,20 @@ void test_engine_close(struct test_engine *engine) {
     free(engine);
 }
 
+static uint32_t apply_to_ledger(struct test_engine *engine, const struct tael_request *request) {
+    if (engine->parallel == NULL || tael_parallel_run_length(engine->parallel, request, 1) == 0) {
+        return tael_ledger_apply(engine->ledger, request, engine->exceptions);
+    }
+    struct tael_outcome outcome;
+    const uint32_t count = tael_parallel_apply(engine->parallel, request, 1, engine->exceptions, &outcome, 0);
+    TAEL_ASSERT(outcome.exception_first == 0);
+    TAEL_ASSERT(outcome.exception_count == count);
+    return count;
+}
+
 static uint32_t apply(struct test_engine *engine, const struct tael_request *request,
                       struct tael_create_result *results) {
-    const uint32_t count = tael_ledger_apply(engine->ledger, request, engine->exceptions);
+    const uint32_t count = apply_to_ledger(engine, request);
     if (tael_operation_info(request->operation).kind == TAEL_OPERATION_CREATE) {
         subject_expand(request, engine->exceptions, count, results);
     } else {

@@ -1,10 +1,15 @@
-/* An engine with memory of its own, for tests: a ledger, a few queries and a table of sessions in one arena. */
+/* An engine with memory of its own, for tests: a ledger, a few queries and a table of sessions in one arena.
+ *
+ * With workers (ledger options), transfers are applied in steps, however few they are. The workers are not threads: each pass is made
+ * for one worker after the other, in an order that is drawn anew for each. */
 #ifndef TAEL_TESTS_ENGINE_H
 #define TAEL_TESTS_ENGINE_H
 
 #include "engine/ledger.h"
+#include "engine/parallel.h"
 #include "engine/query.h"
 #include "engine/sessions.h"
+#include "tests/support/random.h"
 
 #define TEST_ENGINE_QUERIES 3
 #define TEST_ENGINE_SESSIONS 16
@@ -12,6 +17,9 @@
 struct test_engine {
     struct tael_arena arena;
     struct tael_ledger *ledger;
+    struct tael_parallel *parallel; /* NULL without workers */
+    uint32_t workers;
+    struct test_random order; /* of the workers */
     struct tael_query *queries[TEST_ENGINE_QUERIES];
     struct tael_sessions *sessions; /* only test_engine_apply_session moves them */
     struct tael_exception exceptions[TAEL_EVENTS_MAX];

@@ -1,0 +1,292 @@
+#include "engine/parallel.h"
+
+#include <tael/flag.h>
+#include <tael/operation.h>
+
+#include "engine/step.h"
+
+/* Where the next event stands: in a sub-batch of one of the requests. */
+struct feed {
+    const struct tael_request *request;
+    uint32_t number; /* of the request, from 0 */
+    uint32_t left; /* requests, this one included */
+    uint32_t batch;
+    uint32_t event; /* in the sub-batch */
+    uint32_t index; /* of the sub-batch's first event in the request */
+};
+
+struct tael_parallel {
+    struct tael_parallel_options options;
+    struct tael_ledger *ledger;
+    struct tael_parallel_counters counters;
+    struct tael_step *now; /* the step under way */
+    struct tael_step *next; /* the one that is routed meanwhile; without events: none */
+    struct feed feed;
+    /* Where exceptions go. */
+    struct tael_exception *exceptions;
+    uint32_t exception_count;
+    struct tael_outcome *outcomes;
+    uint32_t exception_first;
+    uint32_t outcome_count; /* requests whose outcome has begun */
+};
+
+size_t tael_parallel_size_bytes(void) {
+    return tael_arena_share(sizeof(struct tael_parallel)) + 2 * tael_arena_share(sizeof(struct tael_step));
+}
+
+struct tael_parallel *tael_parallel_init(struct tael_arena *arena, const struct tael_parallel_options *options,
+                                         struct tael_ledger *ledger) {
+    TAEL_ASSERT(options->team.workers >= 1);
+    TAEL_ASSERT(options->team.workers <= TAEL_WORKERS_MAX);
+    TAEL_ASSERT(options->team.workers == ledger->index.partition_count);
+    struct tael_parallel *parallel = tael_arena_take(arena, sizeof *parallel);
+    *parallel = (struct tael_parallel){.options = *options, .ledger = ledger};
+    if (options->step_events == 0) parallel->options.step_events = TAEL_STEP_EVENTS_MAX;
+    TAEL_ASSERT(parallel->options.step_events <= TAEL_STEP_EVENTS_MAX);
+    parallel->now = tael_arena_take(arena, sizeof *parallel->now);
+    parallel->next = tael_arena_take(arena, sizeof *parallel->next);
+    return parallel;
+}
+
+/* --- which requests --- */
+
+static bool is_imported(const struct tael_request *request) {
+    const struct tael_transfer *events = tael_request_payload(request);
+    for (uint32_t i = 0; i < request->batch_count; i++) {
+        const uint32_t count = tael_request_batch_events(request, i);
+        if (count > 0 && (events->flags & TAEL_TRANSFER_FLAG_imported)) return true;
+        events += count;
+    }
+    return false;
+}
+
+static bool is_for_steps(const struct tael_request *request) {
+    if (tael_operation_info(request->operation).kind != TAEL_OPERATION_CREATE) return false;
+    return !tael_operation_creates_accounts(request->operation) && !is_imported(request);
+}
+
+uint32_t tael_parallel_run_length(const struct tael_parallel *parallel, const struct tael_request *first,
+                                  uint32_t count) {
+    const struct tael_request *request = first;
+    uint32_t length = 0;
+    uint64_t events = 0;
+    /* A trial balance under way watches every change of a balance, in their order. */
+    if (parallel->ledger->audit.passed != NULL) return 0;
+    while (length < count && is_for_steps(request)) {
+        events += request->event_count;
+        request = tael_request_next(request);
+        length++;
+    }
+    return events >= parallel->options.events_min ? length : 0;
+}
+
+/* --- cutting --- */
+
+/* Stands at an event, or at the end. */
+static void feed_settle(struct feed *feed) {
+    while (feed->left > 0) {
+        while (feed->batch < feed->request->batch_count) {
+            const uint32_t count = tael_request_batch_events(feed->request, feed->batch);
+            if (feed->event < count) return;
+            feed->index += count;
+            feed->event = 0;
+            feed->batch++;
+        }
+        TAEL_ASSERT(feed->index == feed->request->event_count);
+        feed->left--;
+        feed->number++;
+        if (feed->left > 0) feed->request = tael_request_next(feed->request);
+        feed->batch = 0;
+        feed->index = 0;
+    }
+}
+
+static bool feed_is_empty(const struct feed *feed) { return feed->left == 0; }
+
+/* The events from here to the end of the sub-batch. */
+static struct tael_ledger_part feed_part(const struct feed *feed) {
+    const struct tael_transfer *events = tael_request_payload(feed->request);
+    const uint32_t index = feed->index + feed->event;
+    return (struct tael_ledger_part){
+        .events = events + index,
+        .count = tael_request_batch_events(feed->request, feed->batch) - feed->event,
+        .index_first = index,
+        .timestamp_first = feed->request->timestamp - feed->request->event_count + 1 + index,
+        .ends_batch = true,
+    };
+}
+
+static bool is_linked(const struct tael_transfer *t) { return (t->flags & TAEL_TRANSFER_FLAG_linked) != 0; }
+
+/* Shortens a part to `room` events at the most and to whole chains. */
+static void part_cut(struct tael_ledger_part *part, uint32_t room) {
+    if (part->count <= room) return;
+    part->ends_batch = false;
+    part->count = room;
+    while (part->count > 0 && is_linked(&part->events[part->count - 1])) part->count--;
+}
+
+/* Shortens a part to the chain that it begins with. */
+static void part_cut_chain(struct tael_ledger_part *part) {
+    uint32_t count = 1;
+    while (count < part->count && is_linked(&part->events[count - 1])) count++;
+    part->ends_batch = part->ends_batch && count == part->count;
+    part->count = count;
+}
+
+/* Fills a step with what comes next, as far as it goes. */
+static void step_fill(struct tael_parallel *parallel, struct tael_step *step) {
+    struct feed *feed = &parallel->feed;
+    tael_step_begin(step, parallel->ledger, parallel->options.team.workers);
+    for (feed_settle(feed); !feed_is_empty(feed); feed_settle(feed)) {
+        struct tael_ledger_part part = feed_part(feed);
+        part_cut(&part, parallel->options.step_events - step->count);
+        if (part.count == 0) return;
+        tael_step_add(step, &part, feed->number);
+        feed->event += part.count;
+    }
+}
+
+/* --- exceptions --- */
+
+/* Where the exceptions of request `number` begin, and those of the requests before it that had none. */
+static void outcomes_begin(struct tael_parallel *parallel, uint32_t number) {
+    while (parallel->outcome_count <= number) {
+        parallel->outcomes[parallel->outcome_count++] =
+            (struct tael_outcome){.exception_first = parallel->exception_first + parallel->exception_count};
+    }
+}
+
+static void exceptions_note(struct tael_parallel *parallel, const struct tael_step *step) {
+    const struct tael_step_segment *segment = step->segments;
+    for (uint32_t i = 0; i < step->failed_count; i++) {
+        const uint32_t event = step->failed[i];
+        while (event >= segment->first + segment->part.count) segment++;
+        outcomes_begin(parallel, segment->request);
+        parallel->exceptions[parallel->exception_count++] = (struct tael_exception){
+            .timestamp = step->timestamp[event],
+            .status = step->status[event],
+            .index = segment->part.index_first + (event - segment->first),
+        };
+        parallel->outcomes[segment->request].exception_count++;
+    }
+}
+
+/* --- steps --- */
+
+static void part_apply(struct tael_parallel *parallel, const struct tael_ledger_part *part, uint32_t request) {
+    outcomes_begin(parallel, request);
+    const uint32_t count =
+        tael_ledger_apply_part(parallel->ledger, part, parallel->exceptions + parallel->exception_count);
+    parallel->exception_count += count;
+    parallel->outcomes[request].exception_count += count;
+}
+
+static void pass_route(void *argument, uint32_t worker) {
+    tael_step_route(((struct tael_parallel *)argument)->now, worker);
+}
+static void pass_resolve(void *argument, uint32_t worker) {
+    tael_step_resolve(((struct tael_parallel *)argument)->now, worker);
+}
+static void pass_intern(void *argument, uint32_t worker) {
+    tael_step_intern(((struct tael_parallel *)argument)->now, worker);
+}
+static void pass_undo(void *argument, uint32_t worker) {
+    tael_step_undo(((struct tael_parallel *)argument)->now, worker);
+}
+
+static void pass_apply(void *argument, uint32_t worker) {
+    const struct tael_parallel *parallel = argument;
+    tael_step_apply(parallel->now, worker);
+    tael_step_route(parallel->next, worker);
+}
+
+static void run(struct tael_parallel *parallel, void (*pass)(void *argument, uint32_t worker)) {
+    parallel->options.team.run(parallel->options.team.context, pass, parallel);
+}
+
+static void step_apply_sequentially(struct tael_parallel *parallel) {
+    const struct tael_step *step = parallel->now;
+    parallel->counters.steps_sequential++;
+    for (uint32_t i = 0; i < step->segment_count; i++) {
+        part_apply(parallel, &step->segments[i].part, step->segments[i].request);
+    }
+    step_fill(parallel, parallel->next);
+    struct tael_step *now = parallel->now;
+    parallel->now = parallel->next;
+    if (parallel->now->count > 0) run(parallel, pass_route);
+    parallel->next = now;
+}
+
+/* The step under way, which is routed; the next one is routed meanwhile. */
+static void step_apply(struct tael_parallel *parallel) {
+    struct tael_step *step = parallel->now;
+    parallel->counters.steps++;
+    parallel->counters.events += step->count;
+    tael_step_place(step);
+    struct tael_step_worker found = tael_step_findings(step);
+    if (!found.sequential && found.resolves > 0) {
+        run(parallel, pass_resolve);
+        found = tael_step_findings(step);
+    }
+    if (found.sequential) {
+        step_apply_sequentially(parallel);
+        return;
+    }
+    run(parallel, pass_intern);
+    found = tael_step_findings(step);
+    if (found.sequential) {
+        run(parallel, pass_undo);
+        step_apply_sequentially(parallel);
+        return;
+    }
+    if (found.listed > 0) parallel->counters.events_listed += tael_step_residue(step);
+    step_fill(parallel, parallel->next);
+    run(parallel, pass_apply);
+    tael_step_commit(step);
+    exceptions_note(parallel, step);
+    parallel->now = parallel->next;
+    parallel->next = step;
+}
+
+/* A chain that is longer than a step. */
+static void chain_apply(struct tael_parallel *parallel) {
+    struct tael_ledger_part part = feed_part(&parallel->feed);
+    part_cut_chain(&part);
+    part_apply(parallel, &part, parallel->feed.number);
+    parallel->feed.event += part.count;
+}
+
+uint32_t tael_parallel_apply(struct tael_parallel *parallel, const struct tael_request *first, uint32_t count,
+                             struct tael_exception *exceptions, struct tael_outcome *outcomes,
+                             uint32_t exception_first) {
+    TAEL_ASSERT(count > 0);
+    parallel->feed = (struct feed){.request = first, .left = count};
+    parallel->exceptions = exceptions;
+    parallel->exception_count = 0;
+    parallel->outcomes = outcomes;
+    parallel->outcome_count = 0;
+    parallel->exception_first = exception_first;
+    parallel->now->count = 0;
+    while (parallel->now->count > 0 || !feed_is_empty(&parallel->feed)) {
+        if (parallel->now->count > 0) {
+            step_apply(parallel);
+            continue;
+        }
+        step_fill(parallel, parallel->now);
+        if (parallel->now->count > 0) {
+            run(parallel, pass_route);
+        } else if (!feed_is_empty(&parallel->feed)) {
+            chain_apply(parallel);
+        }
+    }
+    outcomes_begin(parallel, count - 1);
+    const struct tael_request *last = first;
+    for (uint32_t i = 1; i < count; i++) last = tael_request_next(last);
+    tael_ledger_requests_end(parallel->ledger, first, last);
+    return parallel->exception_count;
+}
+
+struct tael_parallel_counters tael_parallel_counters(const struct tael_parallel *parallel) {
+    return parallel->counters;
+}

@@ -1,0 +1,63 @@
+/* Applies requests in steps, by several workers at once, with exactly the results of tael_ledger_apply (engine/step.h). One worker
+ * leads: it owns this, cuts requests into steps, and runs what is left to one worker. How the others are made to join in a pass
+ * is the caller's affair (struct tael_team). */
+#ifndef TAEL_ENGINE_PARALLEL_H
+#define TAEL_ENGINE_PARALLEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <tael/arena.h>
+#include <tael/block.h>
+#include <tael/request.h>
+
+#include "engine/ledger.h"
+
+#define TAEL_WORKERS_MAX 64
+
+/* Below this it costs more to join in than to do it alone. */
+#define TAEL_PARALLEL_EVENTS_MIN 256
+
+/* Workers that do as they are told, together. */
+struct tael_team {
+    uint32_t workers;
+    /* Runs `pass(argument, w)` for each worker w, the caller being worker 0; returns when all have ended. What was written before is
+     * seen in the pass, and what is written in it is seen afterwards. */
+    void (*run)(void *context, void (*pass)(void *argument, uint32_t worker), void *argument);
+    void *context;
+};
+
+struct tael_parallel_options {
+    struct tael_team team;
+    uint32_t events_min; /* TAEL_PARALLEL_EVENTS_MIN; tests take 1 */
+    uint32_t step_events; /* of one step at the most; 0: TAEL_STEP_EVENTS_MAX */
+};
+
+struct tael_parallel_counters {
+    uint64_t steps;
+    uint64_t steps_sequential; /* undone and applied one by one */
+    uint64_t events; /* in steps */
+    uint64_t events_listed; /* decided in the residue */
+};
+
+struct tael_parallel;
+
+size_t tael_parallel_size_bytes(void);
+/* The ledger is made for as many workers as the team has. */
+struct tael_parallel *tael_parallel_init(struct tael_arena *arena, const struct tael_parallel_options *options,
+                                         struct tael_ledger *ledger);
+
+/* How many requests from this one on, of at most `count` that stand one behind the other, can be applied together: 0 when this
+ * one is for tael_ledger_apply. */
+uint32_t tael_parallel_run_length(const struct tael_parallel *parallel, const struct tael_request *first,
+                                  uint32_t count);
+
+/* Applies `count` such requests. Writes the exceptions of all of them, one request's behind the other's, and where they stand;
+ * `exception_first` is the place of the first in the block. Returns how many exceptions. */
+uint32_t tael_parallel_apply(struct tael_parallel *parallel, const struct tael_request *first, uint32_t count,
+                             struct tael_exception *exceptions, struct tael_outcome *outcomes,
+                             uint32_t exception_first);
+
+struct tael_parallel_counters tael_parallel_counters(const struct tael_parallel *parallel);
+
+#endif

@@ -1,0 +1,121 @@
+#include "engine/step.h"
+
+#include <immintrin.h>
+
+#include <tael/status.h>
+
+void tael_step_begin(struct tael_step *step, struct tael_ledger *ledger, uint32_t worker_count) {
+    TAEL_ASSERT(worker_count > 0);
+    TAEL_ASSERT(worker_count <= TAEL_WORKERS_MAX);
+    TAEL_ASSERT(worker_count == ledger->index.partition_count);
+    step->ledger = ledger;
+    step->worker_count = worker_count;
+    step->count = 0;
+    step->segment_count = 0;
+    step->failed_count = 0;
+    for (uint32_t i = 0; i < worker_count; i++) step->workers[i] = (struct tael_step_worker){0};
+}
+
+void tael_step_add(struct tael_step *step, const struct tael_ledger_part *part, uint32_t request) {
+    TAEL_ASSERT(part->count > 0);
+    TAEL_ASSERT(step->count + part->count <= TAEL_STEP_EVENTS_MAX);
+    step->segments[step->segment_count++] =
+        (struct tael_step_segment){.part = *part, .first = step->count, .request = request};
+    step->count += part->count;
+}
+
+void tael_step_place(struct tael_step *step) { step->base = step->ledger->journal.count; }
+
+struct tael_step_worker tael_step_findings(const struct tael_step *step) {
+    struct tael_step_worker all = {0};
+    for (uint32_t i = 0; i < step->worker_count; i++) {
+        const struct tael_step_worker *one = &step->workers[i];
+        all.listed += one->listed;
+        all.resolves += one->resolves;
+        all.unsafe_accounts += one->unsafe_accounts;
+        all.timeouts |= one->timeouts;
+        all.sequential |= one->sequential;
+    }
+    return all;
+}
+
+uint32_t tael_step_select(const struct tael_step *step, const uint8_t *owners, uint32_t worker,
+                          uint16_t out[static TAEL_STEP_EVENTS_MAX]) {
+    const __m256i wanted = _mm256_set1_epi8((char)worker);
+    uint32_t count = 0;
+    for (uint32_t first = 0; first < step->count; first += 32) {
+        const __m256i bytes = _mm256_load_si256((const __m256i *)(const void *)(owners + first));
+        uint32_t matches = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, wanted));
+        if (step->count - first < 32) matches &= (1u << (step->count - first)) - 1;
+        while (matches != 0) {
+            out[count++] = (uint16_t)(first + (uint32_t)__builtin_ctz(matches));
+            matches &= matches - 1;
+        }
+    }
+    return count;
+}
+
+enum tael_id_state tael_step_find_transfer(struct tael_step *step, uint32_t event, tael_u128 id, uint64_t hash,
+                                           uint64_t *position, uint32_t *claim) {
+    const struct tael_ledger *ledger = step->ledger;
+    struct tael_index_probe probe = tael_index_probe_begin(&ledger->index, hash);
+    uint64_t value;
+    *claim = UINT32_MAX;
+    while (tael_index_probe_next(&ledger->index, &probe, &value)) {
+        if (value & TAEL_INDEX_BURNT) {
+            if (ledger->journal.burnt[value & ~TAEL_INDEX_BURNT] == id) return TAEL_ID_BURNT;
+        } else if (value < step->base) {
+            if (ledger->journal.bodies[value].id == id) {
+                *position = value;
+                return TAEL_ID_TRANSFER;
+            }
+        } else {
+            const uint32_t claimant = (uint32_t)(value - step->base);
+            if (step->event[claimant]->id != id) continue;
+            const uint32_t holder = step->holder[claimant];
+            if (holder > event) return TAEL_ID_FREE; /* not yet */
+            *claim = claimant;
+            if (holder == event) return TAEL_ID_FREE;
+            if (step->status[holder] == TAEL_STATUS_CREATED) {
+                *position = tael_step_position(step, holder);
+                if ((step->kind[holder] & TAEL_STEP_WRITTEN) == 0) tael_step_write(step, holder, *position);
+                return TAEL_ID_TRANSFER;
+            }
+            return tael_transfer_status_is_transient(step->status[holder]) ? TAEL_ID_BURNT : TAEL_ID_FREE;
+        }
+    }
+    return TAEL_ID_FREE;
+}
+
+void tael_step_commit(struct tael_step *step) {
+    struct tael_ledger *ledger = step->ledger;
+    struct tael_journal *journal = &ledger->journal;
+    const uint32_t created = step->count - step->failed_count;
+    const bool timeouts = tael_step_findings(step).timeouts;
+    TAEL_ASSERT(step->base + created <= journal->count_max);
+    journal->count = step->base + created;
+    ledger->index.count += created;
+    if (created > 0) {
+        uint32_t last = step->count - 1;
+        while (step->status[last] != TAEL_STATUS_CREATED) last--;
+        TAEL_ASSERT(step->timestamp[last] > journal->timestamp_last);
+        journal->timestamp_last = step->timestamp[last];
+    }
+    for (uint32_t i = 0; i < step->failed_count; i++) {
+        if (tael_transfer_status_is_transient(step->status[step->failed[i]])) ledger->index.count++;
+    }
+    TAEL_ASSERT(ledger->index.count <= ledger->index.count_max);
+    if (!timeouts) return;
+    uint64_t position = step->base;
+    for (uint32_t i = 0; i < step->count; i++) {
+        if (step->status[i] != TAEL_STATUS_CREATED) continue;
+        const uint64_t timeout_ns = step->event[i]->timeout * TAEL_NS_PER_S;
+        if (timeout_ns != 0) {
+            tael_expiry_queue_push(&ledger->expiries, (struct tael_expiry){
+                                                          .expires_at = step->timestamp[i] + timeout_ns,
+                                                          .position = position,
+                                                      });
+        }
+        position++;
+    }
+}

@@ -1,0 +1,187 @@
+/* By owner: ids are claimed, amounts reserved, accounts found to be unsafe; and all that is undone where a step is to be
+ * sequential. */
+#include "engine/step.h"
+
+#include <tael/flag.h>
+
+enum { DISTANCE = 12 };
+
+/* --- ids --- */
+
+/* Whether the id is taken already, by a transfer, a burnt one or an earlier event of the step. If not, `probe` is where it goes. */
+static bool is_taken(const struct tael_step *step, tael_u128 id, struct tael_index_probe *probe) {
+    const struct tael_ledger *ledger = step->ledger;
+    uint64_t value;
+    while (tael_index_probe_next(&ledger->index, probe, &value)) {
+        if (value & TAEL_INDEX_BURNT) {
+            if (ledger->journal.burnt[value & ~TAEL_INDEX_BURNT] == id) return true;
+        } else if (value >= step->base) {
+            if (step->event[value - step->base]->id == id) return true;
+        } else if (ledger->journal.bodies[value].id == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void claim(struct tael_step *step, uint32_t worker, uint32_t event) {
+    struct tael_index_probe probe = tael_index_probe_begin(&step->ledger->index, step->id_hash[event]);
+    if (TAEL_UNLIKELY(is_taken(step, step->event[event]->id, &probe))) {
+        step->listed_id[event] = 1;
+        step->workers[worker].listed++;
+        return;
+    }
+    tael_id_index_enter(&step->ledger->index, &probe, step->base + event);
+    step->claimed[event] = 1;
+    step->holder[event] = (uint16_t)event;
+}
+
+static void claim_all(struct tael_step *step, uint32_t worker) {
+    uint16_t own[TAEL_STEP_EVENTS_MAX];
+    const uint32_t count = tael_step_select(step, step->owner_id, worker, own);
+    for (uint32_t i = 0; i < count && i < DISTANCE; i++)
+        tael_id_index_fetch(&step->ledger->index, step->id_hash[own[i]]);
+    for (uint32_t i = 0; i < count; i++) {
+        if (i + DISTANCE < count) {
+            tael_id_index_fetch(&step->ledger->index, step->id_hash[own[i + DISTANCE]]);
+            __builtin_prefetch(step->event[own[i + DISTANCE]]);
+        }
+        claim(step, worker, own[i]);
+    }
+}
+
+/* --- accounts --- */
+
+static uint64_t reserved(const struct tael_account_line *line) {
+    return (uint64_t)line->reserved_high << 32 | line->reserved_low;
+}
+
+/* False where the amount doesn't fit. */
+static bool reserve(struct tael_account_line *line, uint64_t amount) {
+    const uint64_t sum = reserved(line) + amount;
+    if (sum > TAEL_ACCOUNT_RESERVED_MAX) return false;
+    line->reserved_high = (uint16_t)(sum >> 32);
+    line->reserved_low = (uint32_t)sum;
+    return true;
+}
+
+/* Reserves the amount on a limited account. False where the limit might not hold, credits still to come left aside. */
+static bool limit_holds(struct tael_account_line *line, bool is_debit, uint64_t amount) {
+    const uint16_t limit =
+        is_debit ? TAEL_ACCOUNT_FLAG_debits_must_not_exceed_credits : TAEL_ACCOUNT_FLAG_credits_must_not_exceed_debits;
+    if (TAEL_LIKELY((line->flags & limit) == 0)) return true;
+    if (!reserve(line, amount)) return false;
+    const uint64_t *spent = &line->balance[is_debit ? TAEL_DEBITS_PENDING : TAEL_CREDITS_PENDING];
+    const uint64_t funds = line->balance[is_debit ? TAEL_CREDITS_POSTED : TAEL_DEBITS_POSTED];
+    return spent[0] + spent[1] + reserved(line) <= funds;
+}
+
+static void make_unsafe(struct tael_step_worker *own, struct tael_account_line *line) {
+    if (line->flags & TAEL_ACCOUNT_LINE_UNSAFE) return;
+    line->flags |= TAEL_ACCOUNT_LINE_UNSAFE;
+    own->unsafe_accounts++;
+}
+
+/* A pending transfer that two events of the step resolve: found by the owner of its debit account, which both change. */
+static bool is_contested(struct tael_step *step, uint32_t event) {
+    struct tael_transfer_trace *trace = tael_journal_trace(&step->ledger->journal, step->pending[event]);
+    const bool contested = trace->reserved != 0;
+    trace->reserved = 1;
+    return contested;
+}
+
+static void half_intern(struct tael_step *step, uint32_t worker, uint32_t event, bool is_debit) {
+    struct tael_step_worker *own = &step->workers[worker];
+    struct tael_account_line *line = &step->ledger->accounts.lines[is_debit ? step->debit[event] : step->credit[event]];
+    const struct tael_transfer *t = step->event[event];
+    const uint8_t kind = step->kind[event];
+    const uint64_t balances = line->balance[0] | line->balance[1] | line->balance[2] | line->balance[3];
+    if (TAEL_UNLIKELY((line->flags & TAEL_ACCOUNT_LINE_WIDE) != 0 || balances > TAEL_STEP_BALANCE_MAX)) {
+        own->sequential = true;
+        return;
+    }
+    bool unsafe = (kind & TAEL_STEP_UNSAFE) != 0 || (line->flags & TAEL_ACCOUNT_FLAG_closed) != 0;
+    bool listed = false;
+    if (kind & TAEL_STEP_RESOLVE) {
+        if (is_debit) unsafe |= is_contested(step, event);
+    } else {
+        if (TAEL_UNLIKELY(line->id != (is_debit ? t->debit_account_id : t->credit_account_id))) {
+            own->sequential = true;
+            return;
+        }
+        listed = line->ledger != t->ledger;
+        if (!unsafe) unsafe = !limit_holds(line, is_debit, step->amount[event]);
+    }
+    if (TAEL_UNLIKELY(unsafe)) make_unsafe(own, line);
+    if (TAEL_UNLIKELY(listed)) {
+        uint8_t *mark = is_debit ? &step->listed_debit[event] : &step->listed_credit[event];
+        own->listed++;
+        *mark = 1;
+    }
+}
+
+static void halves_intern(struct tael_step *step, uint32_t worker, bool is_debit) {
+    uint16_t own[TAEL_STEP_EVENTS_MAX];
+    const uint32_t *numbers = is_debit ? step->debit : step->credit;
+    struct tael_account_line *lines = step->ledger->accounts.lines;
+    const uint32_t count = tael_step_select(step, is_debit ? step->owner_debit : step->owner_credit, worker, own);
+    for (uint32_t i = 0; i < count && i < DISTANCE; i++) __builtin_prefetch(&lines[numbers[own[i]]], 1);
+    for (uint32_t i = 0; i < count; i++) {
+        if (i + DISTANCE < count) {
+            __builtin_prefetch(&lines[numbers[own[i + DISTANCE]]], 1);
+            __builtin_prefetch(step->event[own[i + DISTANCE]]);
+        }
+        half_intern(step, worker, own[i], is_debit);
+    }
+}
+
+/* Lists what touches an unsafe account, also what came before it was found to be. */
+static void halves_collect(struct tael_step *step, uint32_t worker, bool is_debit) {
+    uint16_t own[TAEL_STEP_EVENTS_MAX];
+    const uint32_t *numbers = is_debit ? step->debit : step->credit;
+    uint8_t *marks = is_debit ? step->listed_debit : step->listed_credit;
+    const uint32_t count = tael_step_select(step, is_debit ? step->owner_debit : step->owner_credit, worker, own);
+    for (uint32_t i = 0; i < count; i++) {
+        if ((step->ledger->accounts.lines[numbers[own[i]]].flags & TAEL_ACCOUNT_LINE_UNSAFE) == 0) continue;
+        marks[own[i]] = 1;
+        step->workers[worker].listed++;
+    }
+}
+
+void tael_step_intern(struct tael_step *step, uint32_t worker) {
+    claim_all(step, worker);
+    halves_intern(step, worker, true);
+    halves_intern(step, worker, false);
+    if (TAEL_LIKELY(step->workers[worker].unsafe_accounts == 0)) return;
+    halves_collect(step, worker, true);
+    halves_collect(step, worker, false);
+}
+
+/* --- undoing --- */
+
+static void halves_undo(struct tael_step *step, uint32_t worker, bool is_debit) {
+    uint16_t own[TAEL_STEP_EVENTS_MAX];
+    const uint32_t count = tael_step_select(step, is_debit ? step->owner_debit : step->owner_credit, worker, own);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t event = own[i];
+        struct tael_account_line *line =
+            &step->ledger->accounts.lines[is_debit ? step->debit[event] : step->credit[event]];
+        line->reserved_low = 0;
+        line->reserved_high = 0;
+        line->flags &= (uint16_t)~TAEL_ACCOUNT_LINE_UNSAFE;
+        if (is_debit && (step->kind[event] & TAEL_STEP_RESOLVE)) {
+            tael_journal_trace(&step->ledger->journal, step->pending[event])->reserved = 0;
+        }
+    }
+}
+
+void tael_step_undo(struct tael_step *step, uint32_t worker) {
+    uint16_t own[TAEL_STEP_EVENTS_MAX];
+    for (uint32_t i = tael_step_select(step, step->owner_id, worker, own); i > 0; i--) {
+        const uint32_t event = own[i - 1];
+        if (step->claimed[event] == 0) continue;
+        tael_id_index_withdraw_youngest(&step->ledger->index, step->id_hash[event], step->base + event);
+    }
+    halves_undo(step, worker, true);
+    halves_undo(step, worker, false);
+}

@@ -1,0 +1,93 @@
+/* The events that were listed, in their order, by the rules of events one after the other. */
+#include "engine/step.h"
+#include "engine/transfer_rules.h"
+
+#include <immintrin.h>
+
+#include <tael/status.h>
+
+/* A chain under way; all of it is listed. */
+struct chain {
+    bool open;
+    bool broken;
+    uint32_t start;
+};
+
+static bool is_linked(const struct tael_step *step, uint32_t event) {
+    return (step->kind[event] & TAEL_STEP_LINKED) != 0;
+}
+
+/* A chain any of whose events is listed is listed whole. */
+static void chains_list(struct tael_step *step) {
+    uint32_t start = 0;
+    bool listed = false;
+    for (uint32_t event = 0; event < step->count; event++) {
+        listed |= tael_step_is_listed(step, event);
+        if (is_linked(step, event)) continue;
+        for (uint32_t i = start; listed && i <= event; i++) step->kind[i] |= TAEL_STEP_LISTED;
+        start = event + 1;
+        listed = false;
+    }
+    TAEL_ASSERT(start == step->count); /* a step ends with a whole chain */
+}
+
+static void event_failed(struct tael_step *step, uint32_t event, uint32_t status) {
+    TAEL_ASSERT(step->failed_count == 0 || step->failed[step->failed_count - 1] < event);
+    step->status[event] = status;
+    step->failed[step->failed_count++] = (uint16_t)event;
+}
+
+/* Takes the chain's events so far back, youngest first, and marks them as failed with it. */
+static void chain_break(struct tael_step *step, struct chain *chain, uint32_t event) {
+    chain->broken = true;
+    for (uint32_t i = event; i > chain->start; i--) tael_transfer_take_back_in_step(step, i - 1);
+    for (uint32_t i = chain->start; i < event; i++) event_failed(step, i, TAEL_TRANSFER_linked_event_failed);
+}
+
+/* Burns the id of an event that failed transiently: its claim, or the one it takes over, becomes that of a burnt id. */
+static void burn(struct tael_step *step, uint32_t event) {
+    const tael_u128 id = step->event[event]->id;
+    uint64_t position;
+    uint32_t claim;
+    const enum tael_id_state state = tael_step_find_transfer(step, event, id, step->id_hash[event], &position, &claim);
+    TAEL_ASSERT(state == TAEL_ID_FREE);
+    TAEL_ASSERT(claim != UINT32_MAX);
+    step->holder[claim] = (uint16_t)event;
+    step->burnt[event] = (uint32_t)tael_journal_burn(&step->ledger->journal, id);
+}
+
+static void event_decide(struct tael_step *step, struct chain *chain, uint32_t event) {
+    const uint32_t at_once = step->status[event]; /* created: nothing to say against it yet */
+    uint32_t status = at_once;
+    if (is_linked(step, event) && !chain->open) *chain = (struct chain){.open = true, .start = event};
+    if (at_once != TAEL_TRANSFER_linked_event_chain_open) {
+        if (chain->broken) {
+            status = TAEL_TRANSFER_linked_event_failed;
+        } else if (at_once == TAEL_STATUS_CREATED) {
+            step->ledger->journal.count = tael_step_position(step, event);
+            status = tael_transfer_create_in_step(step, event, &step->timestamp[event]);
+        }
+    }
+    if (status != TAEL_STATUS_CREATED) {
+        if (chain->open && !chain->broken) chain_break(step, chain, event);
+        if (tael_transfer_status_is_transient(status)) burn(step, event);
+        event_failed(step, event, status);
+    }
+    if (chain->open && !is_linked(step, event)) *chain = (struct chain){0};
+}
+
+uint32_t tael_step_residue(struct tael_step *step) {
+    struct chain chain = {0};
+    uint32_t decided = 0;
+    chains_list(step);
+    for (uint32_t event = 0; event < step->count; event++) {
+        if (!tael_step_is_listed(step, event)) continue;
+        tael_panic_context.event_index = event;
+        event_decide(step, &chain, event);
+        decided++;
+    }
+    TAEL_ASSERT(!chain.open);
+    step->ledger->journal.count = step->base; /* until the step is committed */
+    _mm_sfence(); /* bodies and history were written past the caches */
+    return decided;
+}

@@ -59,11 +59,13 @@ void tael_history_write_wide(struct tael_history *history, struct tael_history_e
 void tael_history_read(const struct tael_history *history, const struct tael_history_entry *entry, uint8_t mark,
                        tael_u128 out[2 * TAEL_BALANCES]);
 
-/* Writes one account's half of an entry, neither of whose accounts is wide; past the caches, as the body (engine/journal.h). */
-static inline void tael_history_write_half(struct tael_history_entry *entry, bool is_debit,
-                                           const struct tael_account_line *line) {
-    long long *out = (long long *)(void *)&entry->value[is_debit ? 0 : TAEL_BALANCES];
-    for (int i = 0; i < TAEL_BALANCES; i++) _mm_stream_si64(out + i, (long long)line->balance[i]);
+/* Writes an entry, neither of whose accounts is wide, past the caches, as the body (engine/journal.h). Whole lines only: two workers that
+ * each write half a line in this way take three times as long. */
+static inline void tael_history_write_narrow(struct tael_history_entry *entry, const uint64_t debit[TAEL_BALANCES],
+                                             const uint64_t credit[TAEL_BALANCES]) {
+    long long *out = (long long *)(void *)entry->value;
+    for (int i = 0; i < TAEL_BALANCES; i++) _mm_stream_si64(out + i, (long long)debit[i]);
+    for (int i = 0; i < TAEL_BALANCES; i++) _mm_stream_si64(out + TAEL_BALANCES + i, (long long)credit[i]);
 }
 
 /* Writes the two accounts' balances as they are now and returns the mark that belongs to them. */
@@ -78,8 +80,7 @@ static inline uint8_t tael_history_write(struct tael_history *history, struct ta
         tael_history_write_wide(history, entry, accounts, debit, credit);
         return mark | TAEL_HISTORY_WIDE;
     }
-    tael_history_write_half(entry, true, debit);
-    tael_history_write_half(entry, false, credit);
+    tael_history_write_narrow(entry, debit->balance, credit->balance);
     return mark;
 }
 

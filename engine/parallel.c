@@ -30,21 +30,18 @@ struct tael_parallel {
     uint32_t outcome_count; /* requests whose outcome has begun */
 };
 
-size_t tael_parallel_size_bytes(void) {
-    return tael_arena_share(sizeof(struct tael_parallel)) + 2 * tael_arena_share(sizeof(struct tael_step));
+size_t tael_parallel_size_bytes(uint32_t workers) {
+    return tael_arena_share(sizeof(struct tael_parallel)) + 2 * tael_step_size_bytes(workers);
 }
 
 struct tael_parallel *tael_parallel_init(struct tael_arena *arena, const struct tael_parallel_options *options,
                                          struct tael_ledger *ledger) {
-    TAEL_ASSERT(options->team.workers >= 1);
-    TAEL_ASSERT(options->team.workers <= TAEL_WORKERS_MAX);
-    TAEL_ASSERT(options->team.workers == ledger->index.partition_count);
     struct tael_parallel *parallel = tael_arena_take(arena, sizeof *parallel);
     *parallel = (struct tael_parallel){.options = *options, .ledger = ledger};
     if (options->step_events == 0) parallel->options.step_events = TAEL_STEP_EVENTS_MAX;
     TAEL_ASSERT(parallel->options.step_events <= TAEL_STEP_EVENTS_MAX);
-    parallel->now = tael_arena_take(arena, sizeof *parallel->now);
-    parallel->next = tael_arena_take(arena, sizeof *parallel->next);
+    parallel->now = tael_step_init(arena, ledger, options->team.workers);
+    parallel->next = tael_step_init(arena, ledger, options->team.workers);
     return parallel;
 }
 
@@ -137,7 +134,7 @@ static void part_cut_chain(struct tael_ledger_part *part) {
 /* Fills a step with what comes next, as far as it goes. */
 static void step_fill(struct tael_parallel *parallel, struct tael_step *step) {
     struct feed *feed = &parallel->feed;
-    tael_step_begin(step, parallel->ledger, parallel->options.team.workers);
+    tael_step_begin(step);
     for (feed_settle(feed); !feed_is_empty(feed); feed_settle(feed)) {
         struct tael_ledger_part part = feed_part(feed);
         part_cut(&part, parallel->options.step_events - step->count);
@@ -196,8 +193,12 @@ static void pass_undo(void *argument, uint32_t worker) {
 }
 
 static void pass_apply(void *argument, uint32_t worker) {
+    tael_step_apply(((struct tael_parallel *)argument)->now, worker);
+}
+
+static void pass_write(void *argument, uint32_t worker) {
     const struct tael_parallel *parallel = argument;
-    tael_step_apply(parallel->now, worker);
+    tael_step_write(parallel->now, worker);
     tael_step_route(parallel->next, worker);
 }
 
@@ -243,6 +244,7 @@ static void step_apply(struct tael_parallel *parallel) {
     if (found.listed > 0) parallel->counters.events_listed += tael_step_residue(step);
     step_fill(parallel, parallel->next);
     run(parallel, pass_apply);
+    run(parallel, pass_write);
     tael_step_commit(step);
     exceptions_note(parallel, step);
     parallel->now = parallel->next;

@@ -42,7 +42,7 @@ struct tael_parallel_counters {
 
 struct tael_parallel;
 
-size_t tael_parallel_size_bytes(void);
+size_t tael_parallel_size_bytes(uint32_t workers);
 /* The ledger is made for as many workers as the team has. */
 struct tael_parallel *tael_parallel_init(struct tael_arena *arena, const struct tael_parallel_options *options,
                                          struct tael_ledger *ledger);

@@ -4,16 +4,26 @@
 
 #include <tael/status.h>
 
-void tael_step_begin(struct tael_step *step, struct tael_ledger *ledger, uint32_t worker_count) {
+size_t tael_step_size_bytes(uint32_t worker_count) {
+    return tael_arena_share(sizeof(struct tael_step)) + tael_arena_share(worker_count * sizeof(struct tael_step_boxes));
+}
+
+struct tael_step *tael_step_init(struct tael_arena *arena, struct tael_ledger *ledger, uint32_t worker_count) {
     TAEL_ASSERT(worker_count > 0);
     TAEL_ASSERT(worker_count <= TAEL_WORKERS_MAX);
     TAEL_ASSERT(worker_count == ledger->index.partition_count);
+    struct tael_step *step = tael_arena_take(arena, sizeof *step);
     step->ledger = ledger;
     step->worker_count = worker_count;
+    step->boxes = tael_arena_take(arena, worker_count * sizeof *step->boxes);
+    return step;
+}
+
+void tael_step_begin(struct tael_step *step) {
     step->count = 0;
     step->segment_count = 0;
     step->failed_count = 0;
-    for (uint32_t i = 0; i < worker_count; i++) step->workers[i] = (struct tael_step_worker){0};
+    for (uint32_t i = 0; i < step->worker_count; i++) step->workers[i] = (struct tael_step_worker){0};
 }
 
 void tael_step_add(struct tael_step *step, const struct tael_ledger_part *part, uint32_t request) {
@@ -78,7 +88,11 @@ enum tael_id_state tael_step_find_transfer(struct tael_step *step, uint32_t even
             if (holder == event) return TAEL_ID_FREE;
             if (step->status[holder] == TAEL_STATUS_CREATED) {
                 *position = tael_step_position(step, holder);
-                if ((step->kind[holder] & TAEL_STEP_WRITTEN) == 0) tael_step_write(step, holder, *position);
+                if ((step->kind[holder] & TAEL_STEP_WRITTEN) == 0) {
+                    tael_step_write_body(step, holder, *position);
+                    tael_step_write_trace(step, holder, *position);
+                    step->kind[holder] |= TAEL_STEP_WRITTEN;
+                }
                 return TAEL_ID_TRANSFER;
             }
             return tael_transfer_status_is_transient(step->status[holder]) ? TAEL_ID_BURNT : TAEL_ID_FREE;

@@ -10,7 +10,9 @@
  *            in different states: whatever touches an unsafe account is listed, and so is what is not plainly going to succeed
  *   residue  by one worker, where something was listed: decides the listed events in their order, by the same rules and the
  *            same code as ever, and changes unsafe accounts
- *   apply    by owner: balances of all that succeeded, but on unsafe accounts; by ranges: bodies. Then the claims become final
+ *   apply    by owner: balances of all that succeeded, but on unsafe accounts. The debit account's owner writes history and body,
+ *            at once where the credit account is its own too; otherwise that one's owner sends the balances. Claims become final
+ *   write    by the debit account's owner: what it waited for balances with; by ranges: traces
  *   commit   by one worker
  *
  * Why that is serial: an event that isn't listed succeeds whatever the listed ones do. Its id was free and nobody before it in the
@@ -61,6 +63,28 @@ enum tael_step_kind {
     TAEL_STEP_WRITTEN = 1u << 7, /* its body stands in the journal already */
 };
 
+/* Balances after an event, of one of its accounts. */
+struct tael_step_half {
+    uint64_t balance[TAEL_BALANCES];
+};
+
+/* Balances after some events, rising. */
+struct tael_step_box {
+    uint32_t count;
+    uint16_t event[TAEL_STEP_EVENTS_MAX];
+    _Alignas(TAEL_CACHE_LINE) struct tael_step_half half[TAEL_STEP_EVENTS_MAX];
+};
+
+/* What a worker has to do with others. */
+struct tael_step_boxes {
+    struct tael_step_box
+        sent; /* its credit accounts, of events whose debit account's owner is another: read by that one */
+    struct tael_step_box held; /* its debit accounts, of events whose credit account's owner is another; its own only */
+};
+
+/* Sides of an event, as bits. */
+enum tael_step_side { TAEL_STEP_DEBIT = 1u << 0, TAEL_STEP_CREDIT = 1u << 1 };
+
 #define TAEL_STEP_NOBODY 0xffu /* the owner of what is not there */
 
 /* What a worker found in its passes; a cache line of its own. */
@@ -102,15 +126,22 @@ struct tael_step {
     _Alignas(TAEL_CACHE_LINE) uint8_t listed_id[TAEL_STEP_EVENTS_MAX];
     _Alignas(TAEL_CACHE_LINE) uint8_t listed_debit[TAEL_STEP_EVENTS_MAX];
     _Alignas(TAEL_CACHE_LINE) uint8_t listed_credit[TAEL_STEP_EVENTS_MAX];
-    _Alignas(TAEL_CACHE_LINE) uint8_t claimed[TAEL_STEP_EVENTS_MAX]; /* its id is in the index, in its name */
+    _Alignas(TAEL_CACHE_LINE) uint8_t
+        sides_written[TAEL_STEP_EVENTS_MAX]; /* enum tael_step_side: by the residue, to history */
+    _Alignas(TAEL_CACHE_LINE)
+        uint8_t unclaimed[TAEL_STEP_EVENTS_MAX]; /* its id was taken already, so it stands in no claim of its own */
 
     /* Events that failed, rising: those between are created. */
     uint32_t failed_count;
     uint16_t failed[TAEL_STEP_EVENTS_MAX];
+
+    struct tael_step_boxes *boxes; /* by worker */
 };
 
+size_t tael_step_size_bytes(uint32_t worker_count);
+struct tael_step *tael_step_init(struct tael_arena *arena, struct tael_ledger *ledger, uint32_t worker_count);
 /* Forgets what it was. */
-void tael_step_begin(struct tael_step *step, struct tael_ledger *ledger, uint32_t worker_count);
+void tael_step_begin(struct tael_step *step);
 /* Adds events; there must be room. */
 void tael_step_add(struct tael_step *step, const struct tael_ledger_part *part, uint32_t request);
 
@@ -123,6 +154,7 @@ void tael_step_resolve(struct tael_step *step, uint32_t worker);
 void tael_step_intern(struct tael_step *step, uint32_t worker);
 uint32_t tael_step_residue(struct tael_step *step); /* how many events it decided */
 void tael_step_apply(struct tael_step *step, uint32_t worker);
+void tael_step_write(struct tael_step *step, uint32_t worker);
 void tael_step_undo(struct tael_step *step, uint32_t worker); /* of intern, where the step is to be sequential */
 /* Ends the step: what is counted and queued in the ledger. */
 void tael_step_commit(struct tael_step *step);
@@ -178,8 +210,12 @@ static inline uint64_t tael_step_position(const struct tael_step *step, uint32_t
 uint32_t tael_step_select(const struct tael_step *step, const uint8_t *owners, uint32_t worker,
                           uint16_t out[static TAEL_STEP_EVENTS_MAX]);
 
-/* Writes the transfer of an event that isn't written yet to its position: its body and trace. */
-void tael_step_write(struct tael_step *step, uint32_t event, uint64_t position);
+/* Writes the transfer of an event to its position: its body, and its trace. */
+void tael_step_write_body(const struct tael_step *step, uint32_t event, uint64_t position);
+void tael_step_write_trace(const struct tael_step *step, uint32_t event, uint64_t position);
+/* Writes the balances after it, past the caches. */
+void tael_step_write_history(const struct tael_step *step, uint64_t position, const uint64_t debit[TAEL_BALANCES],
+                             const uint64_t credit[TAEL_BALANCES]);
 
 /* --- for the rules, in the residue --- */
 

@@ -1,62 +1,26 @@
-/* Everything is decided: balances and history by the accounts' owners, bodies by ranges, the claims by the ids' owners. */
+/* Everything is decided: balances by the accounts' owners, and the claims become final by the ids' owners. */
 #include "engine/step.h"
 #include "engine/transfer_rules.h"
 
 #include <immintrin.h>
+#include <string.h>
 
 #include <tael/status.h>
 
-/* --- bodies --- */
-
-void tael_step_write(struct tael_step *step, uint32_t event, uint64_t position) {
-    struct tael_journal *journal = &step->ledger->journal;
-    const struct tael_transfer *t = step->event[event];
-    const uint8_t kind = step->kind[event];
-    if (TAEL_UNLIKELY(kind & TAEL_STEP_RESOLVE)) {
-        const struct tael_transfer *pending = &journal->bodies[step->pending[event]];
-        tael_transfer_write_resolver(&journal->bodies[position], t, pending, step->amount[event],
-                                     step->timestamp[event]);
-    } else {
-        tael_journal_write(&journal->bodies[position], t, step->amount[event], step->timestamp[event]);
-    }
-    struct tael_transfer_trace *trace = &journal->traces[position];
-    trace->debit_number = step->debit[event];
-    trace->credit_number = step->credit[event];
-    trace->pending_status = kind & TAEL_STEP_PENDING ? TAEL_PENDING_PENDING : TAEL_PENDING_NONE;
-    trace->after = 0; /* safe accounts are neither closed nor wide */
-    trace->reserved = 0;
-    step->kind[event] = kind | TAEL_STEP_WRITTEN;
-}
-
-static void bodies_write(struct tael_step *step, uint32_t worker) {
-    const uint32_t end = tael_step_range_end(step, worker);
-    const uint32_t begin = tael_step_range_begin(step, worker);
-    uint64_t position = tael_step_position(step, begin);
-    for (uint32_t event = begin; event < end; event++) {
-        if (TAEL_UNLIKELY(step->status[event] != TAEL_STATUS_CREATED)) continue;
-        if (TAEL_LIKELY((step->kind[event] & TAEL_STEP_WRITTEN) == 0)) tael_step_write(step, event, position);
-        position++;
-    }
-}
-
 /* --- balances --- */
 
-/* A half of an event that succeeded, unless the account is unsafe: then the residue has done it. */
-static void half_apply(struct tael_step *step, uint32_t event, bool is_debit, uint64_t position) {
-    struct tael_ledger *ledger = step->ledger;
-    struct tael_account_line *line = &ledger->accounts.lines[is_debit ? step->debit[event] : step->credit[event]];
+/* Applies a half of an event that succeeded. */
+static void half_apply(struct tael_step *step, uint32_t event, bool is_debit, struct tael_account_line *line) {
     const uint8_t kind = step->kind[event];
-    if (TAEL_UNLIKELY(line->flags & TAEL_ACCOUNT_LINE_UNSAFE)) return;
     uint64_t *pending = &line->balance[is_debit ? TAEL_DEBITS_PENDING : TAEL_CREDITS_PENDING];
     uint64_t *posted = &line->balance[is_debit ? TAEL_DEBITS_POSTED : TAEL_CREDITS_POSTED];
-    if (kind & TAEL_STEP_RESOLVE) {
+    if (TAEL_UNLIKELY(kind & TAEL_STEP_RESOLVE)) {
         TAEL_ASSERT(*pending >= step->pending_amount[event]);
         *pending -= step->pending_amount[event];
         if (kind & TAEL_STEP_POST) *posted += step->amount[event];
     } else {
         *(kind & TAEL_STEP_PENDING ? pending : posted) += step->amount[event];
     }
-    tael_history_write_half(&ledger->history.transfers[position], is_debit, line);
 }
 
 /* What became of the pending transfer: the owner of its debit account tells, unless the residue has. */
@@ -91,41 +55,87 @@ static uint32_t select_halves(const struct tael_step *step, uint32_t worker,
     return count;
 }
 
+/* An event of which the residue has applied a side, on an unsafe account: the other side's owner adds its half to history. */
+static void half_apply_beside_residue(struct tael_step *step, uint32_t event, bool is_debit,
+                                      struct tael_account_line *line, uint64_t position) {
+    if (step->sides_written[event] & (is_debit ? TAEL_STEP_DEBIT : TAEL_STEP_CREDIT)) return;
+    half_apply(step, event, is_debit, line);
+    memcpy(&step->ledger->history.transfers[position].value[is_debit ? 0 : TAEL_BALANCES], line->balance,
+           sizeof line->balance);
+}
+
+static void box_put(struct tael_step_box *box, uint32_t event, const struct tael_account_line *line) {
+    const uint32_t place = box->count++;
+    box->event[place] = (uint16_t)event;
+    for (int i = 0; i < TAEL_BALANCES; i++) box->half[place].balance[i] = line->balance[i];
+}
+
+/* An event that was created; the worker owns one of its accounts at least. */
 static void event_apply(struct tael_step *step, uint32_t worker, uint32_t event, uint64_t position) {
+    struct tael_account_line *debit =
+        step->owner_debit[event] == worker ? &step->ledger->accounts.lines[step->debit[event]] : NULL;
+    struct tael_account_line *credit =
+        step->owner_credit[event] == worker ? &step->ledger->accounts.lines[step->credit[event]] : NULL;
+    if (TAEL_UNLIKELY(step->sides_written[event] != 0)) {
+        if (debit != NULL) half_apply_beside_residue(step, event, true, debit, position);
+        if (credit != NULL) half_apply_beside_residue(step, event, false, credit, position);
+        return;
+    }
+    if (debit != NULL) half_apply(step, event, true, debit);
+    if (credit != NULL) half_apply(step, event, false, credit);
+    if (debit == NULL) {
+        box_put(&step->boxes[worker].sent, event, credit);
+    } else if (credit == NULL) {
+        box_put(&step->boxes[worker].held, event, debit);
+    } else {
+        if ((step->kind[event] & TAEL_STEP_WRITTEN) == 0) tael_step_write_body(step, event, position);
+        tael_step_write_history(step, position, debit->balance, credit->balance);
+    }
+}
+
+/* Whatever became of it. */
+static void event_end(struct tael_step *step, uint32_t worker, uint32_t event) {
     struct tael_account_line *lines = step->ledger->accounts.lines;
-    const bool created = step->status[event] == TAEL_STATUS_CREATED;
     if (step->owner_debit[event] == worker) {
         reservation_end(&lines[step->debit[event]]);
-        if (step->kind[event] & TAEL_STEP_RESOLVE) pending_settle(step, event);
-        if (TAEL_LIKELY(created)) half_apply(step, event, true, position);
+        if (TAEL_UNLIKELY(step->kind[event] & TAEL_STEP_RESOLVE)) pending_settle(step, event);
     }
-    if (step->owner_credit[event] == worker) {
-        reservation_end(&lines[step->credit[event]]);
-        if (TAEL_LIKELY(created)) half_apply(step, event, false, position);
+    if (step->owner_credit[event] == worker) reservation_end(&lines[step->credit[event]]);
+}
+
+static void accounts_end(struct tael_step *step, uint32_t worker, const uint16_t *own, uint32_t count) {
+    struct tael_account_line *lines = step->ledger->accounts.lines;
+    const uint16_t safe = (uint16_t)~TAEL_ACCOUNT_LINE_UNSAFE;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t event = own[i];
+        if (step->owner_debit[event] == worker) lines[step->debit[event]].flags &= safe;
+        if (step->owner_credit[event] == worker) lines[step->credit[event]].flags &= safe;
     }
+}
+
+/* Its own lines only: others' would be taken from their owners' caches. */
+static void lines_fetch(const struct tael_step *step, uint32_t worker, uint32_t event) {
+    struct tael_account_line *lines = step->ledger->accounts.lines;
+    if (step->owner_debit[event] == worker) __builtin_prefetch(&lines[step->debit[event]], 1);
+    if (step->owner_credit[event] == worker) __builtin_prefetch(&lines[step->credit[event]], 1);
 }
 
 static void halves_apply(struct tael_step *step, uint32_t worker) {
     enum { DISTANCE = 8 };
     uint16_t own[TAEL_STEP_EVENTS_MAX];
-    struct tael_account_line *lines = step->ledger->accounts.lines;
     const uint32_t count = select_halves(step, worker, own);
     uint32_t failed = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        if (i + DISTANCE < count) {
-            __builtin_prefetch(&lines[step->debit[own[i + DISTANCE]]], 1);
-            __builtin_prefetch(&lines[step->credit[own[i + DISTANCE]]], 1);
-        }
-        while (failed < step->failed_count && step->failed[failed] < own[i]) failed++;
-        event_apply(step, worker, own[i], step->base + own[i] - failed);
-    }
-    if (step->workers[worker].unsafe_accounts == 0) return;
+    step->boxes[worker].sent.count = 0;
+    step->boxes[worker].held.count = 0;
     for (uint32_t i = 0; i < count; i++) {
         const uint32_t event = own[i];
-        const uint16_t safe = (uint16_t)~TAEL_ACCOUNT_LINE_UNSAFE;
-        if (step->owner_debit[event] == worker) lines[step->debit[event]].flags &= safe;
-        if (step->owner_credit[event] == worker) lines[step->credit[event]].flags &= safe;
+        if (i + DISTANCE < count) lines_fetch(step, worker, own[i + DISTANCE]);
+        while (failed < step->failed_count && step->failed[failed] < event) failed++;
+        event_end(step, worker, event);
+        if (TAEL_UNLIKELY(step->status[event] != TAEL_STATUS_CREATED)) continue;
+        event_apply(step, worker, event, step->base + event - failed);
     }
+    if (step->workers[worker].unsafe_accounts > 0) accounts_end(step, worker, own, count);
 }
 
 /* --- ids --- */
@@ -139,11 +149,11 @@ static void claims_end(struct tael_step *step, uint32_t worker) {
     const uint32_t count = tael_step_select(step, step->owner_id, worker, own);
     for (uint32_t i = count; i > 0; i--) {
         const uint32_t event = own[i - 1];
-        if (step->claimed[event] == 0) continue;
+        if (step->unclaimed[event] != 0) continue;
         tael_id_index_withdraw_youngest(index, step->id_hash[event], step->base + event);
     }
     for (uint32_t i = 0; i < count; i++) {
-        if (step->claimed[own[i]] == 0) continue;
+        if (step->unclaimed[own[i]] != 0) continue;
         const uint32_t holder = step->holder[own[i]];
         const uint32_t status = step->status[holder];
         const bool created = status == TAEL_STATUS_CREATED;
@@ -160,6 +170,5 @@ static void claims_end(struct tael_step *step, uint32_t worker) {
 void tael_step_apply(struct tael_step *step, uint32_t worker) {
     halves_apply(step, worker);
     claims_end(step, worker);
-    bodies_write(step, worker);
     _mm_sfence(); /* what went past the caches is seen by whom the end of this pass lets go on */
 }

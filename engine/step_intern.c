@@ -4,7 +4,7 @@
 
 #include <tael/flag.h>
 
-enum { DISTANCE = 12 };
+enum { DISTANCE = 16 };
 
 /* --- ids --- */
 
@@ -28,12 +28,11 @@ static void claim(struct tael_step *step, uint32_t worker, uint32_t event) {
     struct tael_index_probe probe = tael_index_probe_begin(&step->ledger->index, step->id_hash[event]);
     if (TAEL_UNLIKELY(is_taken(step, step->event[event]->id, &probe))) {
         step->listed_id[event] = 1;
+        step->unclaimed[event] = 1;
         step->workers[worker].listed++;
         return;
     }
     tael_id_index_enter(&step->ledger->index, &probe, step->base + event);
-    step->claimed[event] = 1;
-    step->holder[event] = (uint16_t)event;
 }
 
 static void claim_all(struct tael_step *step, uint32_t worker) {
@@ -179,7 +178,7 @@ void tael_step_undo(struct tael_step *step, uint32_t worker) {
     uint16_t own[TAEL_STEP_EVENTS_MAX];
     for (uint32_t i = tael_step_select(step, step->owner_id, worker, own); i > 0; i--) {
         const uint32_t event = own[i - 1];
-        if (step->claimed[event] == 0) continue;
+        if (step->unclaimed[event] != 0) continue;
         tael_id_index_withdraw_youngest(&step->ledger->index, step->id_hash[event], step->base + event);
     }
     halves_undo(step, worker, true);

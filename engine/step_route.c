@@ -88,7 +88,9 @@ static void event_route(struct tael_step *step, uint32_t worker, uint32_t event,
     step->listed_id[event] = 0;
     step->listed_debit[event] = 0;
     step->listed_credit[event] = 0;
-    step->claimed[event] = 0;
+    step->unclaimed[event] = 0;
+    step->holder[event] = (uint16_t)event;
+    step->sides_written[event] = 0;
     if (TAEL_LIKELY(step->status[event] == TAEL_STATUS_CREATED && tael_transfer_may_have_id(t))) {
         kind = t->flags & POST_OR_VOID ? kind_of_resolver(t) : kind_of_plain(own, t, step->timestamp[event]);
     }

@@ -1,5 +1,7 @@
 #include "engine/transfer_rules.h"
 
+#include <string.h>
+
 #include <tael/limits.h>
 
 #include "engine/step.h"
@@ -232,8 +234,15 @@ static struct tael_transfer *enter_in_step(struct tael_ledger *ledger, struct ta
     struct tael_history_entry *entry = &ledger->history.transfers[position];
     if (debit->flags & TAEL_ACCOUNT_FLAG_closed) trace->after |= TAEL_HISTORY_DEBIT_CLOSED;
     if (credit->flags & TAEL_ACCOUNT_FLAG_closed) trace->after |= TAEL_HISTORY_CREDIT_CLOSED;
-    if (!is_left_to_its_owner(step, debit)) tael_history_write_half(entry, true, debit);
-    if (!is_left_to_its_owner(step, credit)) tael_history_write_half(entry, false, credit);
+    step->sides_written[event] = 0;
+    if (!is_left_to_its_owner(step, debit)) {
+        memcpy(&entry->value[0], debit->balance, sizeof debit->balance);
+        step->sides_written[event] |= TAEL_STEP_DEBIT;
+    }
+    if (!is_left_to_its_owner(step, credit)) {
+        memcpy(&entry->value[TAEL_BALANCES], credit->balance, sizeof credit->balance);
+        step->sides_written[event] |= TAEL_STEP_CREDIT;
+    }
     return &ledger->journal.bodies[position];
 }
 

@@ -40,7 +40,7 @@ struct test_engine *test_engine_open(const struct tael_ledger_options *options) 
         .hash_key = options->hash_key,
     };
     const size_t size = tael_arena_share_aligned(tael_ledger_size_bytes(options)) +
-                        (options->workers > 0 ? tael_parallel_size_bytes() : 0) +
+                        (options->workers > 0 ? tael_parallel_size_bytes(options->workers) : 0) +
                         TEST_ENGINE_QUERIES * tael_arena_share(tael_query_size_bytes()) +
                         tael_sessions_size_bytes(&sessions_options);
     engine->arena.size = (size + TAEL_SECTOR_SIZE) & ~(size_t)(TAEL_SECTOR_SIZE - 1);

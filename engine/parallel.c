@@ -226,7 +226,8 @@ static void step_apply(struct tael_parallel *parallel) {
     parallel->counters.events += step->count;
     tael_step_place(step);
     struct tael_step_worker found = tael_step_findings(step);
-    if (!found.sequential && found.resolves > 0) {
+    step->resolves = found.resolves > 0;
+    if (!found.sequential && step->resolves) {
         run(parallel, pass_resolve);
         found = tael_step_findings(step);
     }

@@ -23,6 +23,8 @@ void tael_step_begin(struct tael_step *step) {
     step->count = 0;
     step->segment_count = 0;
     step->failed_count = 0;
+    step->resolves = false;
+    step->irregular = false;
     for (uint32_t i = 0; i < step->worker_count; i++) step->workers[i] = (struct tael_step_worker){0};
 }
 
@@ -49,17 +51,36 @@ struct tael_step_worker tael_step_findings(const struct tael_step *step) {
     return all;
 }
 
+/* Which of the 32 owners from `first` on are `wanted`, as bits. */
+static inline uint32_t matches_at(const struct tael_step *step, const uint8_t *owners, uint32_t first, __m256i wanted) {
+    const __m256i bytes = _mm256_load_si256((const __m256i *)(const void *)(owners + first));
+    const uint32_t matches = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, wanted));
+    return step->count - first < 32 ? matches & ((1u << (step->count - first)) - 1) : matches;
+}
+
 uint32_t tael_step_select(const struct tael_step *step, const uint8_t *owners, uint32_t worker,
                           uint16_t out[static TAEL_STEP_EVENTS_MAX]) {
     const __m256i wanted = _mm256_set1_epi8((char)worker);
     uint32_t count = 0;
     for (uint32_t first = 0; first < step->count; first += 32) {
-        const __m256i bytes = _mm256_load_si256((const __m256i *)(const void *)(owners + first));
-        uint32_t matches = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, wanted));
-        if (step->count - first < 32) matches &= (1u << (step->count - first)) - 1;
-        while (matches != 0) {
+        for (uint32_t matches = matches_at(step, owners, first, wanted); matches != 0; matches &= matches - 1) {
             out[count++] = (uint16_t)(first + (uint32_t)__builtin_ctz(matches));
-            matches &= matches - 1;
+        }
+    }
+    return count;
+}
+
+uint32_t tael_step_select_halves(const struct tael_step *step, uint32_t worker,
+                                 uint16_t out[static 2 * TAEL_STEP_EVENTS_MAX]) {
+    const __m256i wanted = _mm256_set1_epi8((char)worker);
+    uint32_t count = 0;
+    for (uint32_t first = 0; first < step->count; first += 32) {
+        const uint64_t debits = matches_at(step, step->owner[TAEL_STEP_DEBIT], first, wanted);
+        const uint64_t credits = matches_at(step, step->owner[TAEL_STEP_CREDIT], first, wanted);
+        /* Debits at the even bits, credits at the odd ones. */
+        uint64_t matches = _pdep_u64(debits, 0x5555555555555555ull) | _pdep_u64(credits, 0xaaaaaaaaaaaaaaaaull);
+        for (; matches != 0; matches &= matches - 1) {
+            out[count++] = (uint16_t)(2 * first + (uint32_t)__builtin_ctzll(matches));
         }
     }
     return count;

@@ -10,9 +10,8 @@
  *            in different states: whatever touches an unsafe account is listed, and so is what is not plainly going to succeed
  *   residue  by one worker, where something was listed: decides the listed events in their order, by the same rules and the
  *            same code as ever, and changes unsafe accounts
- *   apply    by owner: balances of all that succeeded, but on unsafe accounts. The debit account's owner writes history and body,
- *            at once where the credit account is its own too; otherwise that one's owner sends the balances. Claims become final
- *   write    by the debit account's owner: what it waited for balances with; by ranges: traces
+ *   apply    by owner: balances of all that succeeded, but on unsafe accounts. Claims become final
+ *   write    by the debit account's owner: bodies, and both accounts' balances after each event; by ranges: traces
  *   commit   by one worker
  *
  * Why that is serial: an event that isn't listed succeeds whatever the listed ones do. Its id was free and nobody before it in the
@@ -65,25 +64,20 @@ enum tael_step_kind {
 
 /* Balances after an event, of one of its accounts. */
 struct tael_step_half {
-    uint64_t balance[TAEL_BALANCES];
+    _Alignas(32) uint64_t balance[TAEL_BALANCES];
 };
 
-/* Balances after some events, rising. */
-struct tael_step_box {
-    uint32_t count;
-    uint16_t event[TAEL_STEP_EVENTS_MAX];
-    _Alignas(TAEL_CACHE_LINE) struct tael_step_half half[TAEL_STEP_EVENTS_MAX];
-};
-
-/* What a worker has to do with others. */
+/* What a worker hands to itself and others between apply and write: balances after events, in their order. */
 struct tael_step_boxes {
-    struct tael_step_box
-        sent; /* its credit accounts, of events whose debit account's owner is another: read by that one */
-    struct tael_step_box held; /* its debit accounts, of events whose credit account's owner is another; its own only */
+    /* Of its debit accounts, each followed by that of the event's credit account where that is its own too. */
+    struct tael_step_half held[2 * TAEL_STEP_EVENTS_MAX];
+    /* Of its credit accounts, where the debit account is another's: those for worker w begin at sent_begin[w]. */
+    struct tael_step_half sent[TAEL_STEP_EVENTS_MAX];
+    uint32_t sent_begin[TAEL_WORKERS_MAX];
 };
 
-/* Sides of an event, as bits. */
-enum tael_step_side { TAEL_STEP_DEBIT = 1u << 0, TAEL_STEP_CREDIT = 1u << 1 };
+/* Sides of an event. */
+enum tael_step_side { TAEL_STEP_DEBIT, TAEL_STEP_CREDIT, TAEL_STEP_SIDES };
 
 #define TAEL_STEP_NOBODY 0xffu /* the owner of what is not there */
 
@@ -111,25 +105,25 @@ struct tael_step {
     uint64_t id_hash[TAEL_STEP_EVENTS_MAX];
     uint64_t amount[TAEL_STEP_EVENTS_MAX]; /* what it moves */
     uint64_t pending_amount[TAEL_STEP_EVENTS_MAX]; /* RESOLVE: that of the pending transfer */
-    uint32_t debit[TAEL_STEP_EVENTS_MAX]; /* numbers of the accounts; 0: not known */
-    uint32_t credit[TAEL_STEP_EVENTS_MAX];
+    uint32_t number[TAEL_STEP_SIDES][TAEL_STEP_EVENTS_MAX]; /* of the accounts; 0: not known */
     uint32_t pending[TAEL_STEP_EVENTS_MAX]; /* RESOLVE: its position */
     uint32_t burnt[TAEL_STEP_EVENTS_MAX]; /* of one that burnt its id: that id's number */
     uint32_t status[TAEL_STEP_EVENTS_MAX]; /* created until decided otherwise; before that, a status it has by itself */
     uint16_t holder[TAEL_STEP_EVENTS_MAX]; /* of one that claimed its id: the event that holds the claim now */
     _Alignas(TAEL_CACHE_LINE) uint8_t kind[TAEL_STEP_EVENTS_MAX]; /* enum tael_step_kind */
-    /* The owners: of the id, the debit account, the credit account. */
+    /* The owners of the id and of the accounts. */
     _Alignas(TAEL_CACHE_LINE) uint8_t owner_id[TAEL_STEP_EVENTS_MAX];
-    _Alignas(TAEL_CACHE_LINE) uint8_t owner_debit[TAEL_STEP_EVENTS_MAX];
-    _Alignas(TAEL_CACHE_LINE) uint8_t owner_credit[TAEL_STEP_EVENTS_MAX];
+    _Alignas(TAEL_CACHE_LINE) uint8_t owner[TAEL_STEP_SIDES][TAEL_STEP_EVENTS_MAX];
     /* Listed by the owner of that; one writer each. */
     _Alignas(TAEL_CACHE_LINE) uint8_t listed_id[TAEL_STEP_EVENTS_MAX];
-    _Alignas(TAEL_CACHE_LINE) uint8_t listed_debit[TAEL_STEP_EVENTS_MAX];
-    _Alignas(TAEL_CACHE_LINE) uint8_t listed_credit[TAEL_STEP_EVENTS_MAX];
+    _Alignas(TAEL_CACHE_LINE) uint8_t listed_half[TAEL_STEP_SIDES][TAEL_STEP_EVENTS_MAX];
     _Alignas(TAEL_CACHE_LINE) uint8_t
-        sides_written[TAEL_STEP_EVENTS_MAX]; /* enum tael_step_side: by the residue, to history */
+        sides_written[TAEL_STEP_EVENTS_MAX]; /* bits by side: to history, by the residue */
     _Alignas(TAEL_CACHE_LINE)
         uint8_t unclaimed[TAEL_STEP_EVENTS_MAX]; /* its id was taken already, so it stands in no claim of its own */
+
+    bool resolves; /* some events post or void */
+    bool irregular; /* there is a residue */
 
     /* Events that failed, rising: those between are created. */
     uint32_t failed_count;
@@ -182,8 +176,8 @@ static inline uint8_t tael_step_account_owner(const struct tael_step *step, uint
 }
 
 static inline bool tael_step_is_listed(const struct tael_step *step, uint32_t event) {
-    return ((step->kind[event] & TAEL_STEP_LISTED) | step->listed_id[event] | step->listed_debit[event] |
-            step->listed_credit[event]) != 0;
+    return ((step->kind[event] & TAEL_STEP_LISTED) | step->listed_id[event] |
+            step->listed_half[TAEL_STEP_DEBIT][event] | step->listed_half[TAEL_STEP_CREDIT][event]) != 0;
 }
 
 /* The place of the first event that failed and doesn't come before `event`. */
@@ -209,13 +203,13 @@ static inline uint64_t tael_step_position(const struct tael_step *step, uint32_t
 /* The events, rising, whose owner in `owners` is `worker`. How many. */
 uint32_t tael_step_select(const struct tael_step *step, const uint8_t *owners, uint32_t worker,
                           uint16_t out[static TAEL_STEP_EVENTS_MAX]);
+/* The halves on a worker's accounts in the order of events, the debit account's first: event << 1 | side. How many. */
+uint32_t tael_step_select_halves(const struct tael_step *step, uint32_t worker,
+                                 uint16_t out[static 2 * TAEL_STEP_EVENTS_MAX]);
 
 /* Writes the transfer of an event to its position: its body, and its trace. */
 void tael_step_write_body(const struct tael_step *step, uint32_t event, uint64_t position);
 void tael_step_write_trace(const struct tael_step *step, uint32_t event, uint64_t position);
-/* Writes the balances after it, past the caches. */
-void tael_step_write_history(const struct tael_step *step, uint64_t position, const uint64_t debit[TAEL_BALANCES],
-                             const uint64_t credit[TAEL_BALANCES]);
 
 /* --- for the rules, in the residue --- */
 

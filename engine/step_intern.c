@@ -65,7 +65,8 @@ static bool reserve(struct tael_account_line *line, uint64_t amount) {
 }
 
 /* Reserves the amount on a limited account. False where the limit might not hold, credits still to come left aside. */
-static bool limit_holds(struct tael_account_line *line, bool is_debit, uint64_t amount) {
+static bool limit_holds(struct tael_account_line *line, enum tael_step_side side, uint64_t amount) {
+    const bool is_debit = side == TAEL_STEP_DEBIT;
     const uint16_t limit =
         is_debit ? TAEL_ACCOUNT_FLAG_debits_must_not_exceed_credits : TAEL_ACCOUNT_FLAG_credits_must_not_exceed_debits;
     if (TAEL_LIKELY((line->flags & limit) == 0)) return true;
@@ -89,9 +90,9 @@ static bool is_contested(struct tael_step *step, uint32_t event) {
     return contested;
 }
 
-static void half_intern(struct tael_step *step, uint32_t worker, uint32_t event, bool is_debit) {
+static void half_intern(struct tael_step *step, uint32_t worker, uint32_t event, enum tael_step_side side) {
     struct tael_step_worker *own = &step->workers[worker];
-    struct tael_account_line *line = &step->ledger->accounts.lines[is_debit ? step->debit[event] : step->credit[event]];
+    struct tael_account_line *line = &step->ledger->accounts.lines[step->number[side][event]];
     const struct tael_transfer *t = step->event[event];
     const uint8_t kind = step->kind[event];
     const uint64_t balances = line->balance[0] | line->balance[1] | line->balance[2] | line->balance[3];
@@ -102,73 +103,71 @@ static void half_intern(struct tael_step *step, uint32_t worker, uint32_t event,
     bool unsafe = (kind & TAEL_STEP_UNSAFE) != 0 || (line->flags & TAEL_ACCOUNT_FLAG_closed) != 0;
     bool listed = false;
     if (kind & TAEL_STEP_RESOLVE) {
-        if (is_debit) unsafe |= is_contested(step, event);
+        if (side == TAEL_STEP_DEBIT) unsafe |= is_contested(step, event);
     } else {
-        if (TAEL_UNLIKELY(line->id != (is_debit ? t->debit_account_id : t->credit_account_id))) {
+        if (TAEL_UNLIKELY(line->id != (side == TAEL_STEP_DEBIT ? t->debit_account_id : t->credit_account_id))) {
             own->sequential = true;
             return;
         }
         listed = line->ledger != t->ledger;
-        if (!unsafe) unsafe = !limit_holds(line, is_debit, step->amount[event]);
+        if (!unsafe) unsafe = !limit_holds(line, side, step->amount[event]);
     }
     if (TAEL_UNLIKELY(unsafe)) make_unsafe(own, line);
     if (TAEL_UNLIKELY(listed)) {
-        uint8_t *mark = is_debit ? &step->listed_debit[event] : &step->listed_credit[event];
         own->listed++;
-        *mark = 1;
+        step->listed_half[side][event] = 1;
     }
 }
 
-static void halves_intern(struct tael_step *step, uint32_t worker, bool is_debit) {
+static void halves_intern(struct tael_step *step, uint32_t worker, enum tael_step_side side) {
     uint16_t own[TAEL_STEP_EVENTS_MAX];
-    const uint32_t *numbers = is_debit ? step->debit : step->credit;
+    const uint32_t *numbers = step->number[side];
     struct tael_account_line *lines = step->ledger->accounts.lines;
-    const uint32_t count = tael_step_select(step, is_debit ? step->owner_debit : step->owner_credit, worker, own);
+    const uint32_t count = tael_step_select(step, step->owner[side], worker, own);
     for (uint32_t i = 0; i < count && i < DISTANCE; i++) __builtin_prefetch(&lines[numbers[own[i]]], 1);
     for (uint32_t i = 0; i < count; i++) {
         if (i + DISTANCE < count) {
             __builtin_prefetch(&lines[numbers[own[i + DISTANCE]]], 1);
             __builtin_prefetch(step->event[own[i + DISTANCE]]);
         }
-        half_intern(step, worker, own[i], is_debit);
+        half_intern(step, worker, own[i], side);
     }
 }
 
 /* Lists what touches an unsafe account, also what came before it was found to be. */
-static void halves_collect(struct tael_step *step, uint32_t worker, bool is_debit) {
+static void halves_collect(struct tael_step *step, uint32_t worker, enum tael_step_side side) {
     uint16_t own[TAEL_STEP_EVENTS_MAX];
-    const uint32_t *numbers = is_debit ? step->debit : step->credit;
-    uint8_t *marks = is_debit ? step->listed_debit : step->listed_credit;
-    const uint32_t count = tael_step_select(step, is_debit ? step->owner_debit : step->owner_credit, worker, own);
+    const uint32_t count = tael_step_select(step, step->owner[side], worker, own);
     for (uint32_t i = 0; i < count; i++) {
-        if ((step->ledger->accounts.lines[numbers[own[i]]].flags & TAEL_ACCOUNT_LINE_UNSAFE) == 0) continue;
-        marks[own[i]] = 1;
+        const uint32_t number = step->number[side][own[i]];
+        if ((step->ledger->accounts.lines[number].flags & TAEL_ACCOUNT_LINE_UNSAFE) == 0) continue;
+        step->listed_half[side][own[i]] = 1;
         step->workers[worker].listed++;
     }
 }
 
 void tael_step_intern(struct tael_step *step, uint32_t worker) {
     claim_all(step, worker);
-    halves_intern(step, worker, true);
-    halves_intern(step, worker, false);
+    halves_intern(step, worker, TAEL_STEP_DEBIT);
+    halves_intern(step, worker, TAEL_STEP_CREDIT);
     if (TAEL_LIKELY(step->workers[worker].unsafe_accounts == 0)) return;
-    halves_collect(step, worker, true);
-    halves_collect(step, worker, false);
+    halves_collect(step, worker, TAEL_STEP_DEBIT);
+    halves_collect(step, worker, TAEL_STEP_CREDIT);
 }
 
 /* --- undoing --- */
 
-static void halves_undo(struct tael_step *step, uint32_t worker, bool is_debit) {
-    uint16_t own[TAEL_STEP_EVENTS_MAX];
-    const uint32_t count = tael_step_select(step, is_debit ? step->owner_debit : step->owner_credit, worker, own);
+static void halves_undo(struct tael_step *step, uint32_t worker) {
+    uint16_t own[2 * TAEL_STEP_EVENTS_MAX];
+    const uint32_t count = tael_step_select_halves(step, worker, own);
     for (uint32_t i = 0; i < count; i++) {
-        const uint32_t event = own[i];
-        struct tael_account_line *line =
-            &step->ledger->accounts.lines[is_debit ? step->debit[event] : step->credit[event]];
+        const uint32_t event = own[i] >> 1;
+        const uint32_t side = own[i] & 1;
+        struct tael_account_line *line = &step->ledger->accounts.lines[step->number[side][event]];
         line->reserved_low = 0;
         line->reserved_high = 0;
         line->flags &= (uint16_t)~TAEL_ACCOUNT_LINE_UNSAFE;
-        if (is_debit && (step->kind[event] & TAEL_STEP_RESOLVE)) {
+        if (side == TAEL_STEP_DEBIT && (step->kind[event] & TAEL_STEP_RESOLVE)) {
             tael_journal_trace(&step->ledger->journal, step->pending[event])->reserved = 0;
         }
     }
@@ -181,6 +180,5 @@ void tael_step_undo(struct tael_step *step, uint32_t worker) {
         if (step->unclaimed[event] != 0) continue;
         tael_id_index_withdraw_youngest(&step->ledger->index, step->id_hash[event], step->base + event);
     }
-    halves_undo(step, worker, true);
-    halves_undo(step, worker, false);
+    halves_undo(step, worker);
 }

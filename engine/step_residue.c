@@ -79,6 +79,7 @@ static void event_decide(struct tael_step *step, struct chain *chain, uint32_t e
 uint32_t tael_step_residue(struct tael_step *step) {
     struct chain chain = {0};
     uint32_t decided = 0;
+    step->irregular = true;
     chains_list(step);
     for (uint32_t event = 0; event < step->count; event++) {
         if (!tael_step_is_listed(step, event)) continue;

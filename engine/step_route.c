@@ -80,14 +80,14 @@ static void event_route(struct tael_step *step, uint32_t worker, uint32_t event,
     step->event[event] = t;
     step->timestamp[event] = part->timestamp_first + cursor->index;
     step->status[event] = refusal_at_once(t, ends_batch);
-    step->debit[event] = 0;
-    step->credit[event] = 0;
+    step->number[TAEL_STEP_DEBIT][event] = 0;
+    step->number[TAEL_STEP_CREDIT][event] = 0;
     step->owner_id[event] = TAEL_STEP_NOBODY;
-    step->owner_debit[event] = TAEL_STEP_NOBODY;
-    step->owner_credit[event] = TAEL_STEP_NOBODY;
+    step->owner[TAEL_STEP_DEBIT][event] = TAEL_STEP_NOBODY;
+    step->owner[TAEL_STEP_CREDIT][event] = TAEL_STEP_NOBODY;
     step->listed_id[event] = 0;
-    step->listed_debit[event] = 0;
-    step->listed_credit[event] = 0;
+    step->listed_half[TAEL_STEP_DEBIT][event] = 0;
+    step->listed_half[TAEL_STEP_CREDIT][event] = 0;
     step->unclaimed[event] = 0;
     step->holder[event] = (uint16_t)event;
     step->sides_written[event] = 0;
@@ -114,6 +114,11 @@ static void event_route(struct tael_step *step, uint32_t worker, uint32_t event,
     step->kind[event] = kind;
 }
 
+static void account_set(struct tael_step *step, uint32_t event, enum tael_step_side side, uint32_t number) {
+    step->number[side][event] = number;
+    step->owner[side][event] = tael_step_account_owner(step, number);
+}
+
 /* Finds the accounts' numbers, unconfirmed: their owners confirm them. */
 static void event_accounts(struct tael_step *step, uint32_t event, uint64_t debit_hash, uint64_t credit_hash) {
     const struct tael_account_table *accounts = &step->ledger->accounts;
@@ -124,10 +129,8 @@ static void event_accounts(struct tael_step *step, uint32_t event, uint64_t debi
         step->kind[event] |= TAEL_STEP_LISTED;
         return;
     }
-    step->debit[event] = (uint32_t)(debit - accounts->lines);
-    step->credit[event] = (uint32_t)(credit - accounts->lines);
-    step->owner_debit[event] = tael_step_account_owner(step, step->debit[event]);
-    step->owner_credit[event] = tael_step_account_owner(step, step->credit[event]);
+    account_set(step, event, TAEL_STEP_DEBIT, (uint32_t)(debit - accounts->lines));
+    account_set(step, event, TAEL_STEP_CREDIT, (uint32_t)(credit - accounts->lines));
 }
 
 static void count_listed(struct tael_step *step, uint32_t worker) {
@@ -192,10 +195,8 @@ static void event_resolve(struct tael_step *step, uint32_t worker, uint32_t even
     step->pending[event] = (uint32_t)position;
     step->amount[event] = tael_u128_low(amount);
     step->pending_amount[event] = tael_u128_low(pending->amount);
-    step->debit[event] = trace->debit_number;
-    step->credit[event] = trace->credit_number;
-    step->owner_debit[event] = tael_step_account_owner(step, trace->debit_number);
-    step->owner_credit[event] = tael_step_account_owner(step, trace->credit_number);
+    account_set(step, event, TAEL_STEP_DEBIT, trace->debit_number);
+    account_set(step, event, TAEL_STEP_CREDIT, trace->credit_number);
 }
 
 void tael_step_resolve(struct tael_step *step, uint32_t worker) {

@@ -6,6 +6,8 @@
 
 #include <tael/status.h>
 
+#define BOTH __attribute__((always_inline)) static inline
+
 void tael_step_write_body(const struct tael_step *step, uint32_t event, uint64_t position) {
     struct tael_journal *journal = &step->ledger->journal;
     const struct tael_transfer *t = step->event[event];
@@ -20,39 +22,31 @@ void tael_step_write_body(const struct tael_step *step, uint32_t event, uint64_t
 
 void tael_step_write_trace(const struct tael_step *step, uint32_t event, uint64_t position) {
     struct tael_transfer_trace *trace = &step->ledger->journal.traces[position];
-    trace->debit_number = step->debit[event];
-    trace->credit_number = step->credit[event];
+    trace->debit_number = step->number[TAEL_STEP_DEBIT][event];
+    trace->credit_number = step->number[TAEL_STEP_CREDIT][event];
     trace->pending_status = step->kind[event] & TAEL_STEP_PENDING ? TAEL_PENDING_PENDING : TAEL_PENDING_NONE;
     trace->after = 0; /* safe accounts are neither closed nor wide */
     trace->reserved = 0;
 }
 
-void tael_step_write_history(const struct tael_step *step, uint64_t position, const uint64_t debit[TAEL_BALANCES],
-                             const uint64_t credit[TAEL_BALANCES]) {
-    tael_history_write_narrow(&step->ledger->history.transfers[position], debit, credit);
-}
-
-/* The balances that the credit account's owner sent, in the order of events. `next` is where to look on, by owner. */
-static const uint64_t *credit_of(const struct tael_step *step, uint32_t event, uint32_t next[TAEL_WORKERS_MAX]) {
-    const uint32_t owner = step->owner_credit[event];
-    const struct tael_step_box *sent = &step->boxes[owner].sent;
-    uint32_t place = next[owner];
-    while (sent->event[place] != event) place++; /* sent to others */
-    TAEL_ASSERT(place < sent->count);
-    next[owner] = place + 1;
-    return sent->half[place].balance;
-}
-
-static void held_write(struct tael_step *step, uint32_t worker) {
-    const struct tael_step_box *held = &step->boxes[worker].held;
-    uint32_t next[TAEL_WORKERS_MAX] = {0};
+BOTH void transfers_write(struct tael_step *step, uint32_t worker, const uint16_t *own, uint32_t count,
+                          bool irregular) {
+    /* The next balances, by the owner of the account. */
+    const struct tael_step_half *next[TAEL_WORKERS_MAX];
+    for (uint32_t i = 0; i < step->worker_count; i++) {
+        next[i] = step->boxes[i].sent + step->boxes[i].sent_begin[worker];
+    }
+    next[worker] = step->boxes[worker].held;
     uint32_t failed = 0;
-    for (uint32_t i = 0; i < held->count; i++) {
-        const uint32_t event = held->event[i];
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t event = own[i];
         while (failed < step->failed_count && step->failed[failed] < event) failed++;
         const uint64_t position = step->base + event - failed;
-        if ((step->kind[event] & TAEL_STEP_WRITTEN) == 0) tael_step_write_body(step, event, position);
-        tael_step_write_history(step, position, held->half[i].balance, credit_of(step, event, next));
+        if (irregular && (step->status[event] != TAEL_STATUS_CREATED || step->sides_written[event] != 0)) continue;
+        if (!irregular || (step->kind[event] & TAEL_STEP_WRITTEN) == 0) tael_step_write_body(step, event, position);
+        const uint64_t *debit = next[worker]++->balance;
+        const uint64_t *credit = next[step->owner[TAEL_STEP_CREDIT][event]]++->balance;
+        tael_history_write_narrow(&step->ledger->history.transfers[position], debit, credit);
     }
 }
 
@@ -68,7 +62,13 @@ static void traces_write(struct tael_step *step, uint32_t worker) {
 }
 
 void tael_step_write(struct tael_step *step, uint32_t worker) {
-    held_write(step, worker);
+    uint16_t own[TAEL_STEP_EVENTS_MAX];
+    const uint32_t count = tael_step_select(step, step->owner[TAEL_STEP_DEBIT], worker, own);
+    if (TAEL_LIKELY(!step->irregular)) {
+        transfers_write(step, worker, own, count, false);
+    } else {
+        transfers_write(step, worker, own, count, true);
+    }
     traces_write(step, worker);
     _mm_sfence(); /* what went past the caches is seen by whom the end of this pass lets go on */
 }

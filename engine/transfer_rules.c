@@ -222,10 +222,10 @@ static struct tael_transfer *enter_in_step(struct tael_ledger *ledger, struct ta
     TAEL_ASSERT(position < ledger->journal.count_max);
     TAEL_ASSERT(found->claim != UINT32_MAX);
     step->holder[found->claim] = (uint16_t)event;
-    step->debit[event] = debit->number;
-    step->credit[event] = credit->number;
-    step->owner_debit[event] = tael_step_account_owner(step, debit->number);
-    step->owner_credit[event] = tael_step_account_owner(step, credit->number);
+    step->number[TAEL_STEP_DEBIT][event] = debit->number;
+    step->number[TAEL_STEP_CREDIT][event] = credit->number;
+    step->owner[TAEL_STEP_DEBIT][event] = tael_step_account_owner(step, debit->number);
+    step->owner[TAEL_STEP_CREDIT][event] = tael_step_account_owner(step, credit->number);
     step->kind[event] |= TAEL_STEP_WRITTEN;
     ledger->journal.count = position + 1;
     struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, position);
@@ -237,11 +237,11 @@ static struct tael_transfer *enter_in_step(struct tael_ledger *ledger, struct ta
     step->sides_written[event] = 0;
     if (!is_left_to_its_owner(step, debit)) {
         memcpy(&entry->value[0], debit->balance, sizeof debit->balance);
-        step->sides_written[event] |= TAEL_STEP_DEBIT;
+        step->sides_written[event] |= 1u << TAEL_STEP_DEBIT;
     }
     if (!is_left_to_its_owner(step, credit)) {
         memcpy(&entry->value[TAEL_BALANCES], credit->balance, sizeof credit->balance);
-        step->sides_written[event] |= TAEL_STEP_CREDIT;
+        step->sides_written[event] |= 1u << TAEL_STEP_CREDIT;
     }
     return &ledger->journal.bodies[position];
 }
@@ -578,9 +578,11 @@ uint32_t tael_transfer_create_in_step(struct tael_step *step, uint32_t event, ui
     const struct tael_transfer *t = step->event[event];
     struct tael_transfer_ahead ahead;
     tael_transfer_hash(ledger, t, &ahead);
-    const bool knows_accounts = (t->flags & POST_OR_VOID) == 0;
-    ahead.debit = knows_accounts && step->debit[event] != 0 ? &ledger->accounts.lines[step->debit[event]] : NULL;
-    ahead.credit = knows_accounts && step->credit[event] != 0 ? &ledger->accounts.lines[step->credit[event]] : NULL;
+    const bool names_accounts = (t->flags & POST_OR_VOID) == 0;
+    const uint32_t debit = names_accounts ? step->number[TAEL_STEP_DEBIT][event] : 0;
+    const uint32_t credit = names_accounts ? step->number[TAEL_STEP_CREDIT][event] : 0;
+    ahead.debit = debit == 0 ? NULL : &ledger->accounts.lines[debit];
+    ahead.credit = credit == 0 ? NULL : &ledger->accounts.lines[credit];
     return create(ledger, step, event, t, &ahead, timestamp);
 }
 

@@ -162,7 +162,7 @@ static void exceptions_note(struct tael_parallel *parallel, const struct tael_st
         outcomes_begin(parallel, segment->request);
         parallel->exceptions[parallel->exception_count++] = (struct tael_exception){
             .timestamp = step->timestamp[event],
-            .status = step->status[event],
+            .status = step->refusal[event],
             .index = segment->part.index_first + (event - segment->first),
         };
         parallel->outcomes[segment->request].exception_count++;

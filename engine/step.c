@@ -103,11 +103,11 @@ enum tael_id_state tael_step_find_transfer(struct tael_step *step, uint32_t even
         } else {
             const uint32_t claimant = (uint32_t)(value - step->base);
             if (step->event[claimant]->id != id) continue;
-            const uint32_t holder = step->holder[claimant];
+            const uint32_t holder = tael_step_holder(step, claimant);
             if (holder > event) return TAEL_ID_FREE; /* not yet */
             *claim = claimant;
             if (holder == event) return TAEL_ID_FREE;
-            if (step->status[holder] == TAEL_STATUS_CREATED) {
+            if (tael_step_is_created(step, holder)) {
                 *position = tael_step_position(step, holder);
                 if ((step->kind[holder] & TAEL_STEP_WRITTEN) == 0) {
                     tael_step_write_body(step, holder, *position);
@@ -116,7 +116,7 @@ enum tael_id_state tael_step_find_transfer(struct tael_step *step, uint32_t even
                 }
                 return TAEL_ID_TRANSFER;
             }
-            return tael_transfer_status_is_transient(step->status[holder]) ? TAEL_ID_BURNT : TAEL_ID_FREE;
+            return tael_transfer_status_is_transient(step->refusal[holder]) ? TAEL_ID_BURNT : TAEL_ID_FREE;
         }
     }
     return TAEL_ID_FREE;
@@ -132,18 +132,18 @@ void tael_step_commit(struct tael_step *step) {
     ledger->index.count += created;
     if (created > 0) {
         uint32_t last = step->count - 1;
-        while (step->status[last] != TAEL_STATUS_CREATED) last--;
+        while (!tael_step_is_created(step, last)) last--;
         TAEL_ASSERT(step->timestamp[last] > journal->timestamp_last);
         journal->timestamp_last = step->timestamp[last];
     }
     for (uint32_t i = 0; i < step->failed_count; i++) {
-        if (tael_transfer_status_is_transient(step->status[step->failed[i]])) ledger->index.count++;
+        if (tael_transfer_status_is_transient(step->refusal[step->failed[i]])) ledger->index.count++;
     }
     TAEL_ASSERT(ledger->index.count <= ledger->index.count_max);
     if (!timeouts) return;
     uint64_t position = step->base;
     for (uint32_t i = 0; i < step->count; i++) {
-        if (step->status[i] != TAEL_STATUS_CREATED) continue;
+        if (!tael_step_is_created(step, i)) continue;
         const uint64_t timeout_ns = step->event[i]->timeout * TAEL_NS_PER_S;
         if (timeout_ns != 0) {
             tael_expiry_queue_push(&ledger->expiries, (struct tael_expiry){

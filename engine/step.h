@@ -11,7 +11,7 @@
  *   residue  by one worker, where something was listed: decides the listed events in their order, by the same rules and the
  *            same code as ever, and changes unsafe accounts
  *   apply    by owner: balances of all that succeeded, but on unsafe accounts. Claims become final
- *   write    by the debit account's owner: bodies, and both accounts' balances after each event; by ranges: traces
+ *   write    by ranges: bodies and traces; by the debit account's owner: both accounts' balances after each event
  *   commit   by one worker
  *
  * Why that is serial: an event that isn't listed succeeds whatever the listed ones do. Its id was free and nobody before it in the
@@ -108,8 +108,12 @@ struct tael_step {
     uint32_t number[TAEL_STEP_SIDES][TAEL_STEP_EVENTS_MAX]; /* of the accounts; 0: not known */
     uint32_t pending[TAEL_STEP_EVENTS_MAX]; /* RESOLVE: its position */
     uint32_t burnt[TAEL_STEP_EVENTS_MAX]; /* of one that burnt its id: that id's number */
-    uint32_t status[TAEL_STEP_EVENTS_MAX]; /* created until decided otherwise; before that, a status it has by itself */
-    uint16_t holder[TAEL_STEP_EVENTS_MAX]; /* of one that claimed its id: the event that holds the claim now */
+    uint32_t account_ledger[TAEL_STEP_EVENTS_MAX]; /* that its accounts must have */
+    /* These are cleared whole. */
+    _Alignas(TAEL_CACHE_LINE)
+        uint16_t heir[TAEL_STEP_EVENTS_MAX]; /* of one that claimed its id: who took the claim over; 0: nobody */
+    _Alignas(TAEL_CACHE_LINE) uint8_t
+        refusal[TAEL_STEP_EVENTS_MAX]; /* its status if it failed; before it is decided, one that it has by itself */
     _Alignas(TAEL_CACHE_LINE) uint8_t kind[TAEL_STEP_EVENTS_MAX]; /* enum tael_step_kind */
     /* The owners of the id and of the accounts. */
     _Alignas(TAEL_CACHE_LINE) uint8_t owner_id[TAEL_STEP_EVENTS_MAX];
@@ -178,6 +182,15 @@ static inline uint8_t tael_step_account_owner(const struct tael_step *step, uint
 static inline bool tael_step_is_listed(const struct tael_step *step, uint32_t event) {
     return ((step->kind[event] & TAEL_STEP_LISTED) | step->listed_id[event] |
             step->listed_half[TAEL_STEP_DEBIT][event] | step->listed_half[TAEL_STEP_CREDIT][event]) != 0;
+}
+
+static inline bool tael_step_is_created(const struct tael_step *step, uint32_t event) {
+    return step->refusal[event] == 0;
+}
+
+/* The event that holds a claim now. */
+static inline uint32_t tael_step_holder(const struct tael_step *step, uint32_t claimant) {
+    return step->heir[claimant] != 0 ? step->heir[claimant] : claimant;
 }
 
 /* The place of the first event that failed and doesn't come before `event`. */

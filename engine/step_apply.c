@@ -90,7 +90,7 @@ BOTH void halves_apply(struct tael_step *step, uint32_t worker, const uint16_t *
         if (resolves && side == TAEL_STEP_DEBIT && (step->kind[event] & TAEL_STEP_RESOLVE)) {
             pending_settle(step, event);
         }
-        if (irregular && step->status[event] != TAEL_STATUS_CREATED) continue;
+        if (irregular && !tael_step_is_created(step, event)) continue;
         if (irregular && step->sides_written[event] != 0) {
             half_apply_beside_residue(step, event, side, line);
             continue;
@@ -142,10 +142,9 @@ static void claims_end(struct tael_step *step, uint32_t worker) {
     }
     for (uint32_t i = 0; i < count; i++) {
         if (step->unclaimed[own[i]] != 0) continue;
-        const uint32_t holder = step->holder[own[i]];
-        const uint32_t status = step->status[holder];
-        const bool created = status == TAEL_STATUS_CREATED;
-        if (!created && !tael_transfer_status_is_transient(status)) continue;
+        const uint32_t holder = tael_step_holder(step, own[i]);
+        const bool created = tael_step_is_created(step, holder);
+        if (!created && !tael_transfer_status_is_transient(step->refusal[holder])) continue;
         struct tael_index_probe probe = tael_index_probe_begin(index, step->id_hash[own[i]]);
         uint64_t other;
         while (tael_index_probe_next(index, &probe, &other)) {

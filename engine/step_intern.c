@@ -9,10 +9,11 @@ enum { DISTANCE = 16 };
 /* --- ids --- */
 
 /* Whether the id is taken already, by a transfer, a burnt one or an earlier event of the step. If not, `probe` is where it goes. */
-static bool is_taken(const struct tael_step *step, tael_u128 id, struct tael_index_probe *probe) {
+static bool is_taken(const struct tael_step *step, uint32_t event, struct tael_index_probe *probe) {
     const struct tael_ledger *ledger = step->ledger;
     uint64_t value;
     while (tael_index_probe_next(&ledger->index, probe, &value)) {
+        const tael_u128 id = step->event[event]->id; /* looked at here only: the event is in another's cache mostly */
         if (value & TAEL_INDEX_BURNT) {
             if (ledger->journal.burnt[value & ~TAEL_INDEX_BURNT] == id) return true;
         } else if (value >= step->base) {
@@ -26,7 +27,7 @@ static bool is_taken(const struct tael_step *step, tael_u128 id, struct tael_ind
 
 static void claim(struct tael_step *step, uint32_t worker, uint32_t event) {
     struct tael_index_probe probe = tael_index_probe_begin(&step->ledger->index, step->id_hash[event]);
-    if (TAEL_UNLIKELY(is_taken(step, step->event[event]->id, &probe))) {
+    if (TAEL_UNLIKELY(is_taken(step, event, &probe))) {
         step->listed_id[event] = 1;
         step->unclaimed[event] = 1;
         step->workers[worker].listed++;
@@ -41,10 +42,7 @@ static void claim_all(struct tael_step *step, uint32_t worker) {
     for (uint32_t i = 0; i < count && i < DISTANCE; i++)
         tael_id_index_fetch(&step->ledger->index, step->id_hash[own[i]]);
     for (uint32_t i = 0; i < count; i++) {
-        if (i + DISTANCE < count) {
-            tael_id_index_fetch(&step->ledger->index, step->id_hash[own[i + DISTANCE]]);
-            __builtin_prefetch(step->event[own[i + DISTANCE]]);
-        }
+        if (i + DISTANCE < count) tael_id_index_fetch(&step->ledger->index, step->id_hash[own[i + DISTANCE]]);
         claim(step, worker, own[i]);
     }
 }
@@ -109,7 +107,7 @@ static void half_intern(struct tael_step *step, uint32_t worker, uint32_t event,
             own->sequential = true;
             return;
         }
-        listed = line->ledger != t->ledger;
+        listed = line->ledger != step->account_ledger[event];
         if (!unsafe) unsafe = !limit_holds(line, side, step->amount[event]);
     }
     if (TAEL_UNLIKELY(unsafe)) make_unsafe(own, line);

@@ -33,7 +33,9 @@ static void chains_list(struct tael_step *step) {
 
 static void event_failed(struct tael_step *step, uint32_t event, uint32_t status) {
     TAEL_ASSERT(step->failed_count == 0 || step->failed[step->failed_count - 1] < event);
-    step->status[event] = status;
+    TAEL_ASSERT(status != 0);
+    TAEL_ASSERT(status <= UINT8_MAX);
+    step->refusal[event] = (uint8_t)status;
     step->failed[step->failed_count++] = (uint16_t)event;
 }
 
@@ -52,18 +54,19 @@ static void burn(struct tael_step *step, uint32_t event) {
     const enum tael_id_state state = tael_step_find_transfer(step, event, id, step->id_hash[event], &position, &claim);
     TAEL_ASSERT(state == TAEL_ID_FREE);
     TAEL_ASSERT(claim != UINT32_MAX);
-    step->holder[claim] = (uint16_t)event;
+    if (claim != event) step->heir[claim] = (uint16_t)event;
     step->burnt[event] = (uint32_t)tael_journal_burn(&step->ledger->journal, id);
 }
 
 static void event_decide(struct tael_step *step, struct chain *chain, uint32_t event) {
-    const uint32_t at_once = step->status[event]; /* created: nothing to say against it yet */
+    const uint32_t at_once = step->refusal[event]; /* 0: nothing to say against it yet */
     uint32_t status = at_once;
+    step->refusal[event] = 0;
     if (is_linked(step, event) && !chain->open) *chain = (struct chain){.open = true, .start = event};
     if (at_once != TAEL_TRANSFER_linked_event_chain_open) {
         if (chain->broken) {
             status = TAEL_TRANSFER_linked_event_failed;
-        } else if (at_once == TAEL_STATUS_CREATED) {
+        } else if (at_once == 0) {
             step->ledger->journal.count = tael_step_position(step, event);
             status = tael_transfer_create_in_step(step, event, &step->timestamp[event]);
         }

@@ -3,6 +3,8 @@
 #include "engine/step.h"
 #include "engine/transfer_rules.h"
 
+#include <string.h>
+
 #include <tael/status.h>
 
 enum { GROUP = 16 };
@@ -43,12 +45,12 @@ static void cursor_advance(struct cursor *cursor) {
     cursor->index = 0;
 }
 
-/* What an event is refused for before its id is looked up, but for what its flags and id themselves are. No batch in a step is
+/* 0, or what an event is refused for before its id is looked up, but for what its flags and id themselves are. No batch in a step is
  * imported. */
 static uint32_t refusal_at_once(const struct tael_transfer *t, bool ends_batch) {
     if (ends_batch && (t->flags & TAEL_TRANSFER_FLAG_linked)) return TAEL_TRANSFER_linked_event_chain_open;
     if (t->flags & TAEL_TRANSFER_FLAG_imported) return TAEL_TRANSFER_imported_event_not_expected;
-    return t->timestamp == 0 ? TAEL_STATUS_CREATED : (uint32_t)TAEL_TRANSFER_timestamp_must_be_zero;
+    return t->timestamp == 0 ? 0 : (uint32_t)TAEL_TRANSFER_timestamp_must_be_zero;
 }
 
 /* The kind of a plain or pending transfer, as far as it can be told from it alone. */
@@ -79,19 +81,10 @@ static void event_route(struct tael_step *step, uint32_t worker, uint32_t event,
     uint8_t kind = TAEL_STEP_LISTED;
     step->event[event] = t;
     step->timestamp[event] = part->timestamp_first + cursor->index;
-    step->status[event] = refusal_at_once(t, ends_batch);
-    step->number[TAEL_STEP_DEBIT][event] = 0;
-    step->number[TAEL_STEP_CREDIT][event] = 0;
-    step->owner_id[event] = TAEL_STEP_NOBODY;
-    step->owner[TAEL_STEP_DEBIT][event] = TAEL_STEP_NOBODY;
-    step->owner[TAEL_STEP_CREDIT][event] = TAEL_STEP_NOBODY;
-    step->listed_id[event] = 0;
-    step->listed_half[TAEL_STEP_DEBIT][event] = 0;
-    step->listed_half[TAEL_STEP_CREDIT][event] = 0;
-    step->unclaimed[event] = 0;
-    step->holder[event] = (uint16_t)event;
-    step->sides_written[event] = 0;
-    if (TAEL_LIKELY(step->status[event] == TAEL_STATUS_CREATED && tael_transfer_may_have_id(t))) {
+    const uint32_t refusal = refusal_at_once(t, ends_batch);
+    if (TAEL_UNLIKELY(refusal != 0)) {
+        step->refusal[event] = (uint8_t)refusal;
+    } else if (TAEL_LIKELY(tael_transfer_may_have_id(t))) {
         kind = t->flags & POST_OR_VOID ? kind_of_resolver(t) : kind_of_plain(own, t, step->timestamp[event]);
     }
     if (TAEL_UNLIKELY((t->flags & TAEL_TRANSFER_FLAG_linked) != 0 && !ends_batch)) {
@@ -105,6 +98,7 @@ static void event_route(struct tael_step *step, uint32_t worker, uint32_t event,
             step->pending_amount[event] = tael_ledger_hash(ledger, t->pending_id); /* until it is resolved */
         } else {
             step->amount[event] = tael_u128_low(t->amount);
+            step->account_ledger[event] = t->ledger;
             *debit_hash = tael_ledger_hash(ledger, t->debit_account_id);
             *credit_hash = tael_ledger_hash(ledger, t->credit_account_id);
             tael_id_index_fetch(&ledger->accounts.index, *debit_hash);
@@ -141,10 +135,25 @@ static void count_listed(struct tael_step *step, uint32_t worker) {
     }
 }
 
+static void range_clear(struct tael_step *step, uint32_t begin, uint32_t count) {
+    memset(step->heir + begin, 0, count * sizeof *step->heir);
+    memset(step->refusal + begin, 0, count);
+    memset(step->listed_id + begin, 0, count);
+    memset(step->sides_written + begin, 0, count);
+    memset(step->unclaimed + begin, 0, count);
+    memset(step->owner_id + begin, TAEL_STEP_NOBODY, count);
+    for (uint32_t side = 0; side < TAEL_STEP_SIDES; side++) {
+        memset(step->listed_half[side] + begin, 0, count);
+        memset(step->owner[side] + begin, TAEL_STEP_NOBODY, count);
+        memset(step->number[side] + begin, 0, count * sizeof *step->number[side]);
+    }
+}
+
 void tael_step_route(struct tael_step *step, uint32_t worker) {
     const uint32_t begin = tael_step_range_begin(step, worker);
     const uint32_t end = tael_step_range_end(step, worker);
     if (begin == end) return;
+    range_clear(step, begin, end - begin);
     struct hashes hashes[2];
     struct cursor cursor = cursor_at(step, begin);
     for (uint32_t first = begin; first < end + GROUP; first += GROUP) {

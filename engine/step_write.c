@@ -29,8 +29,8 @@ void tael_step_write_trace(const struct tael_step *step, uint32_t event, uint64_
     trace->reserved = 0;
 }
 
-BOTH void transfers_write(struct tael_step *step, uint32_t worker, const uint16_t *own, uint32_t count,
-                          bool irregular) {
+/* The balances after the events whose debit account is the worker's. */
+BOTH void history_write(struct tael_step *step, uint32_t worker, const uint16_t *own, uint32_t count, bool irregular) {
     /* The next balances, by the owner of the account. */
     const struct tael_step_half *next[TAEL_WORKERS_MAX];
     for (uint32_t i = 0; i < step->worker_count; i++) {
@@ -41,22 +41,24 @@ BOTH void transfers_write(struct tael_step *step, uint32_t worker, const uint16_
     for (uint32_t i = 0; i < count; i++) {
         const uint32_t event = own[i];
         while (failed < step->failed_count && step->failed[failed] < event) failed++;
-        const uint64_t position = step->base + event - failed;
-        if (irregular && (step->status[event] != TAEL_STATUS_CREATED || step->sides_written[event] != 0)) continue;
-        if (!irregular || (step->kind[event] & TAEL_STEP_WRITTEN) == 0) tael_step_write_body(step, event, position);
+        if (irregular && (!tael_step_is_created(step, event) || step->sides_written[event] != 0)) continue;
         const uint64_t *debit = next[worker]++->balance;
         const uint64_t *credit = next[step->owner[TAEL_STEP_CREDIT][event]]++->balance;
-        tael_history_write_narrow(&step->ledger->history.transfers[position], debit, credit);
+        tael_history_write_narrow(&step->ledger->history.transfers[step->base + event - failed], debit, credit);
     }
 }
 
-static void traces_write(struct tael_step *step, uint32_t worker) {
+/* Bodies and traces of the worker's range. */
+BOTH void transfers_write(struct tael_step *step, uint32_t worker, bool irregular) {
     const uint32_t end = tael_step_range_end(step, worker);
     const uint32_t begin = tael_step_range_begin(step, worker);
     uint64_t position = tael_step_position(step, begin);
     for (uint32_t event = begin; event < end; event++) {
-        if (TAEL_UNLIKELY(step->status[event] != TAEL_STATUS_CREATED)) continue;
-        if (TAEL_LIKELY((step->kind[event] & TAEL_STEP_WRITTEN) == 0)) tael_step_write_trace(step, event, position);
+        if (irregular && !tael_step_is_created(step, event)) continue;
+        if (!irregular || (step->kind[event] & TAEL_STEP_WRITTEN) == 0) {
+            tael_step_write_body(step, event, position);
+            tael_step_write_trace(step, event, position);
+        }
         position++;
     }
 }
@@ -65,10 +67,11 @@ void tael_step_write(struct tael_step *step, uint32_t worker) {
     uint16_t own[TAEL_STEP_EVENTS_MAX];
     const uint32_t count = tael_step_select(step, step->owner[TAEL_STEP_DEBIT], worker, own);
     if (TAEL_LIKELY(!step->irregular)) {
-        transfers_write(step, worker, own, count, false);
+        history_write(step, worker, own, count, false);
+        transfers_write(step, worker, false);
     } else {
-        transfers_write(step, worker, own, count, true);
+        history_write(step, worker, own, count, true);
+        transfers_write(step, worker, true);
     }
-    traces_write(step, worker);
     _mm_sfence(); /* what went past the caches is seen by whom the end of this pass lets go on */
 }

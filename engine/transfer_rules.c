@@ -221,7 +221,7 @@ static struct tael_transfer *enter_in_step(struct tael_ledger *ledger, struct ta
     const uint64_t position = tael_step_position(step, event);
     TAEL_ASSERT(position < ledger->journal.count_max);
     TAEL_ASSERT(found->claim != UINT32_MAX);
-    step->holder[found->claim] = (uint16_t)event;
+    if (found->claim != event) step->heir[found->claim] = (uint16_t)event;
     step->number[TAEL_STEP_DEBIT][event] = debit->number;
     step->number[TAEL_STEP_CREDIT][event] = credit->number;
     step->owner[TAEL_STEP_DEBIT][event] = tael_step_account_owner(step, debit->number);

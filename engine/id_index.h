@@ -121,22 +121,30 @@ static inline bool tael_index_probe_next(const struct tael_id_index *index, stru
     }
 }
 
-/* Enters a value as tael_id_index_insert does, without counting: for a partition's worker, while others work on theirs. */
-static inline void tael_id_index_enter(struct tael_id_index *index, const struct tael_index_probe *probe,
-                                       uint64_t value) {
+/* Enters a value as tael_id_index_insert does, without counting: for a partition's worker, while others work on theirs. Returns the
+ * slot, which is the entry's until an older one is taken back. */
+static inline uint64_t *tael_id_index_enter(struct tael_id_index *index, const struct tael_index_probe *probe,
+                                            uint64_t value) {
     TAEL_ASSERT(value <= TAEL_INDEX_VALUE_MAX);
     uint64_t *bucket = index->buckets[probe->bucket];
     const uint32_t free_slots = tael_index_bucket_free(bucket);
     TAEL_ASSERT(free_slots != 0);
     const int slot = __builtin_ctz(free_slots);
     bucket[slot] = probe->fingerprint << TAEL_INDEX_VALUE_BITS | (value + 1);
+    return &bucket[slot];
+}
+
+/* Gives an entry another value. */
+static inline void tael_id_index_revalue(uint64_t *slot, uint64_t value) {
+    TAEL_ASSERT(value <= TAEL_INDEX_VALUE_MAX);
+    *slot = (*slot >> TAEL_INDEX_VALUE_BITS) << TAEL_INDEX_VALUE_BITS | (value + 1);
 }
 
 /* Enters a value where a probe of its hash has ended; nothing may have been entered or taken back in between. */
 static inline void tael_id_index_insert(struct tael_id_index *index, const struct tael_index_probe *probe,
                                         uint64_t value) {
     TAEL_ASSERT(index->count < index->count_max);
-    tael_id_index_enter(index, probe, value);
+    (void)tael_id_index_enter(index, probe, value);
     index->count++;
 }
 

@@ -7,6 +7,7 @@
 
 #include "engine/account_rules.h"
 #include "engine/ledger_state.h"
+#include "engine/relay.h"
 #include "engine/transfer_rules.h"
 
 /* ---- memory ---- */
@@ -16,8 +17,9 @@ struct budget_line {
     size_t size_bytes;
 };
 
+/* The index is cut up only where workers share it: in a relay of two it is one worker's. */
 static uint32_t partitions(const struct tael_ledger_options *options) {
-    return options->workers == 0 ? 1 : options->workers;
+    return options->workers <= 2 ? 1 : options->workers;
 }
 
 /* Parts whose name ends in "(reserve)" are address space that is untouched until needed. */
@@ -98,6 +100,8 @@ struct batch {
     uint32_t exception_count;
     uint64_t settled; /* transfers below this position are certain; the chain under way lies above */
     bool timeouts; /* some of those above may have one */
+    struct tael_leg *leg; /* whose events these are: another worker has looked up their ids; NULL: nobody has */
+    uint32_t leg_first; /* the first event's place in the leg */
 };
 
 /* A chain under way. */
@@ -180,6 +184,9 @@ static uint64_t chain_timestamp(const struct batch *batch, uint32_t index, enum 
 static void chain_break(struct chain *chain, struct batch *batch, uint32_t index, enum batch_kind kind) {
     struct tael_ledger *ledger = batch->ledger;
     chain->broken = true;
+    for (uint32_t i = index; batch->leg != NULL && i > chain->start; i--) {
+        tael_transfer_take_back_in_leg(batch->leg, batch->leg_first + i - 1);
+    }
     while (ledger->journal.count > chain->transfers_before) tael_transfer_take_back(ledger);
     while (ledger->accounts.count > chain->accounts_before) tael_account_take_back(ledger);
     /* All of them were created, the exceptions among them only told of imported timestamps. */
@@ -205,6 +212,9 @@ static uint32_t event_create(struct batch *batch, uint32_t index, const struct t
     const uint32_t status = check_import(batch, index, kind);
     if (status != TAEL_STATUS_CREATED) return status;
     if (kind == BATCH_ACCOUNTS) return tael_account_create(batch->ledger, &batch->events[index].account, timestamp);
+    if (batch->leg != NULL)
+        return tael_transfer_create_in_leg(batch->leg, batch->leg_first + index, &batch->events[index].transfer, ahead,
+                                           timestamp);
     return tael_transfer_create(batch->ledger, &batch->events[index].transfer, ahead, timestamp);
 }
 
@@ -212,7 +222,10 @@ static void event_failed(struct batch *batch, struct chain *chain, uint32_t inde
                          enum batch_kind kind) {
     if (chain->open && !chain->broken) chain_break(chain, batch, index, kind);
     except(batch, index, status, timestamp);
-    if (kind == BATCH_TRANSFERS && tael_transfer_status_is_transient(status)) {
+    const bool burns = kind == BATCH_TRANSFERS && tael_transfer_status_is_transient(status);
+    if (batch->leg != NULL) {
+        tael_transfer_fail_in_leg(batch->leg, batch->leg_first + index, burns);
+    } else if (burns) {
         tael_transfer_burn(batch->ledger, batch->events[index].transfer.id);
     }
 }
@@ -256,6 +269,7 @@ enum { GROUP = 4, AHEAD = 4 * GROUP };
 static void look_at_ids(const struct batch *batch, struct tael_transfer_ahead ahead[AHEAD], uint32_t first) {
     const struct tael_ledger *ledger = batch->ledger;
     const uint32_t end = batch->count < first + GROUP ? batch->count : first + GROUP;
+    if (batch->leg != NULL) return;
     for (uint32_t i = first; i < end; i++) {
         tael_transfer_hash(ledger, &batch->events[i].transfer, &ahead[i % AHEAD]);
     }
@@ -267,13 +281,22 @@ static void look_at_ids(const struct batch *batch, struct tael_transfer_ahead ah
 static void look_at_transfers(const struct batch *batch, const struct tael_transfer_ahead ahead[AHEAD],
                               uint32_t first) {
     for (uint32_t i = first; i < batch->count && i < first + GROUP; i++) {
-        tael_transfer_fetch_transfers(batch->ledger, &batch->events[i].transfer, &ahead[i % AHEAD]);
+        if (batch->leg != NULL) {
+            tael_transfer_fetch_transfers_in_leg(batch->leg, batch->leg_first + i, &batch->events[i].transfer);
+        } else {
+            tael_transfer_fetch_transfers(batch->ledger, &batch->events[i].transfer, &ahead[i % AHEAD]);
+        }
     }
 }
 
 static void look_at_accounts(const struct batch *batch, struct tael_transfer_ahead ahead[AHEAD], uint32_t first) {
     for (uint32_t i = first; i < batch->count && i < first + GROUP; i++) {
-        tael_transfer_fetch_accounts(batch->ledger, &batch->events[i].transfer, &ahead[i % AHEAD]);
+        if (batch->leg != NULL) {
+            tael_transfer_fetch_accounts_in_leg(batch->leg, batch->leg_first + i, &batch->events[i].transfer,
+                                                &ahead[i % AHEAD]);
+        } else {
+            tael_transfer_fetch_accounts(batch->ledger, &batch->events[i].transfer, &ahead[i % AHEAD]);
+        }
     }
 }
 
@@ -301,8 +324,8 @@ static void apply_accounts(struct batch *batch) {
     TAEL_ASSERT(!chain.open);
 }
 
-uint32_t tael_ledger_apply_part(struct tael_ledger *ledger, const struct tael_ledger_part *part,
-                                struct tael_exception *exceptions) {
+static uint32_t part_apply(struct tael_ledger *ledger, const struct tael_ledger_part *part, struct tael_leg *leg,
+                           uint32_t leg_first, struct tael_exception *exceptions) {
     TAEL_ASSERT(ledger->index.count + part->count <= ledger->index.count_max);
     struct batch batch = {
         .ledger = ledger,
@@ -314,9 +337,33 @@ uint32_t tael_ledger_apply_part(struct tael_ledger *ledger, const struct tael_le
         .goes_on = !part->ends_batch,
         .exceptions = exceptions,
         .settled = ledger->journal.count,
+        .leg = leg,
+        .leg_first = leg_first,
     };
     apply_transfers(&batch);
     return batch.exception_count;
+}
+
+uint32_t tael_ledger_apply_part(struct tael_ledger *ledger, const struct tael_ledger_part *part,
+                                struct tael_exception *exceptions) {
+    return part_apply(ledger, part, NULL, 0, exceptions);
+}
+
+/* Fetches what the other worker wrote, which is in its processor's cache. */
+static void leg_fetch(const struct tael_leg *leg, uint32_t first, uint32_t count) {
+    const uint32_t a_line = TAEL_CACHE_LINE / sizeof(uint32_t);
+    for (uint32_t i = 0; i < count; i += TAEL_CACHE_LINE) __builtin_prefetch(&leg->own[first + i]);
+    for (uint32_t i = 0; i < count; i += a_line) {
+        __builtin_prefetch(&leg->debit[first + i]);
+        __builtin_prefetch(&leg->credit[first + i]);
+    }
+}
+
+uint32_t tael_leg_apply(struct tael_leg *leg, const struct tael_leg_part *part, struct tael_exception *exceptions) {
+    leg_fetch(leg, part->first, part->part.count);
+    memset(leg->heir + part->first, 0, part->part.count * sizeof *leg->heir);
+    memset(leg->outcome + part->first, TAEL_LEG_FAILED, part->part.count);
+    return part_apply(leg->ledger, &part->part, leg, part->first, exceptions);
 }
 
 static uint32_t apply_create(struct tael_ledger *ledger, const struct tael_request *request,

@@ -3,6 +3,7 @@
 #include <tael/flag.h>
 #include <tael/operation.h>
 
+#include "engine/relay.h"
 #include "engine/step.h"
 
 /* Where the next event stands: in a sub-batch of one of the requests. */
@@ -15,12 +16,19 @@ struct feed {
     uint32_t index; /* of the sub-batch's first event in the request */
 };
 
+/* Short legs, so that the first one, which nobody can apply meanwhile, takes little of a request's time. */
+enum { LEGS = 3, LEG_EVENTS = 512 };
+
 struct tael_parallel {
     struct tael_parallel_options options;
     struct tael_ledger *ledger;
     struct tael_parallel_counters counters;
     struct tael_step *now; /* the step under way */
     struct tael_step *next; /* the one that is routed meanwhile; without events: none */
+    struct tael_leg *leg_done; /* applied, its claims not settled yet; NULL: none */
+    struct tael_leg *leg_now; /* being applied */
+    struct tael_leg *leg_next; /* in the other worker's hands; without events: none */
+    struct tael_leg *legs; /* LEGS of them */
     struct feed feed;
     /* Where exceptions go. */
     struct tael_exception *exceptions;
@@ -30,18 +38,30 @@ struct tael_parallel {
     uint32_t outcome_count; /* requests whose outcome has begun */
 };
 
+/* Two workers run in a relay, more in steps: see docs/concurrency.md for why. */
+static bool is_relay(uint32_t workers) { return workers == 2; }
+
 size_t tael_parallel_size_bytes(uint32_t workers) {
-    return tael_arena_share(sizeof(struct tael_parallel)) + 2 * tael_step_size_bytes(workers);
+    const size_t own = tael_arena_share(sizeof(struct tael_parallel));
+    return own +
+           (is_relay(workers) ? tael_arena_share(LEGS * sizeof(struct tael_leg)) : 2 * tael_step_size_bytes(workers));
 }
 
 struct tael_parallel *tael_parallel_init(struct tael_arena *arena, const struct tael_parallel_options *options,
                                          struct tael_ledger *ledger) {
+    const uint32_t workers = options->team.workers;
+    const uint32_t events_max = is_relay(workers) ? LEG_EVENTS : TAEL_STEP_EVENTS_MAX;
     struct tael_parallel *parallel = tael_arena_take(arena, sizeof *parallel);
     *parallel = (struct tael_parallel){.options = *options, .ledger = ledger};
-    if (options->step_events == 0) parallel->options.step_events = TAEL_STEP_EVENTS_MAX;
-    TAEL_ASSERT(parallel->options.step_events <= TAEL_STEP_EVENTS_MAX);
-    parallel->now = tael_step_init(arena, ledger, options->team.workers);
-    parallel->next = tael_step_init(arena, ledger, options->team.workers);
+    if (options->step_events == 0 || options->step_events > events_max) parallel->options.step_events = events_max;
+    if (is_relay(workers)) {
+        TAEL_ASSERT(ledger->index.partition_count == 1);
+        parallel->legs = tael_arena_take(arena, LEGS * sizeof *parallel->legs);
+        for (uint32_t i = 0; i < LEGS; i++) parallel->legs[i].ledger = ledger;
+    } else {
+        parallel->now = tael_step_init(arena, ledger, workers);
+        parallel->next = tael_step_init(arena, ledger, workers);
+    }
     return parallel;
 }
 
@@ -252,7 +272,7 @@ static void step_apply(struct tael_parallel *parallel) {
     parallel->next = step;
 }
 
-/* A chain that is longer than a step. */
+/* A chain that is longer than a step or leg. */
 static void chain_apply(struct tael_parallel *parallel) {
     struct tael_ledger_part part = feed_part(&parallel->feed);
     part_cut_chain(&part);
@@ -260,16 +280,7 @@ static void chain_apply(struct tael_parallel *parallel) {
     parallel->feed.event += part.count;
 }
 
-uint32_t tael_parallel_apply(struct tael_parallel *parallel, const struct tael_request *first, uint32_t count,
-                             struct tael_exception *exceptions, struct tael_outcome *outcomes,
-                             uint32_t exception_first) {
-    TAEL_ASSERT(count > 0);
-    parallel->feed = (struct feed){.request = first, .left = count};
-    parallel->exceptions = exceptions;
-    parallel->exception_count = 0;
-    parallel->outcomes = outcomes;
-    parallel->outcome_count = 0;
-    parallel->exception_first = exception_first;
+static void steps_run(struct tael_parallel *parallel) {
     parallel->now->count = 0;
     while (parallel->now->count > 0 || !feed_is_empty(&parallel->feed)) {
         if (parallel->now->count > 0) {
@@ -282,6 +293,104 @@ uint32_t tael_parallel_apply(struct tael_parallel *parallel, const struct tael_r
         } else if (!feed_is_empty(&parallel->feed)) {
             chain_apply(parallel);
         }
+    }
+}
+
+/* --- legs --- */
+
+static void leg_fill(struct tael_parallel *parallel, struct tael_leg *leg, struct tael_leg *before) {
+    struct feed *feed = &parallel->feed;
+    tael_leg_begin(leg, before);
+    for (feed_settle(feed); !feed_is_empty(feed); feed_settle(feed)) {
+        struct tael_ledger_part part = feed_part(feed);
+        part_cut(&part, parallel->options.step_events - leg->count);
+        if (part.count == 0) return;
+        tael_leg_add(leg, &part, feed->number);
+        feed->event += part.count;
+    }
+}
+
+static void leg_apply(struct tael_parallel *parallel, struct tael_leg *leg) {
+    for (uint32_t i = 0; i < leg->part_count; i++) {
+        const struct tael_leg_part *part = &leg->parts[i];
+        outcomes_begin(parallel, part->request);
+        const uint32_t count = tael_leg_apply(leg, part, parallel->exceptions + parallel->exception_count);
+        parallel->exception_count += count;
+        parallel->outcomes[part->request].exception_count += count;
+    }
+}
+
+static void pass_leg(void *argument, uint32_t worker) {
+    struct tael_parallel *parallel = argument;
+    if (worker == 0) {
+        if (parallel->leg_now != NULL) leg_apply(parallel, parallel->leg_now);
+        return;
+    }
+    if (parallel->leg_done != NULL) tael_leg_settle(parallel->leg_done);
+    if (parallel->leg_next->count > 0) tael_leg_claim(parallel->leg_next);
+}
+
+static void pass_reclaim(void *argument, uint32_t worker) {
+    struct tael_parallel *parallel = argument;
+    if (worker == 0) return;
+    tael_leg_reclaim(parallel->leg_done, parallel->leg_next->count > 0 ? parallel->leg_next : NULL);
+}
+
+/* Legs move on: the one that was applied is done. Where ids of it are free again, the index is put right first. */
+static void legs_advance(struct tael_parallel *parallel) {
+    struct tael_leg *spare = parallel->leg_done;
+    parallel->leg_done = parallel->leg_now;
+    if (parallel->leg_done != NULL) {
+        parallel->counters.steps++;
+        parallel->counters.events += parallel->leg_done->count;
+        if (parallel->leg_done->vacated) {
+            parallel->counters.legs_reclaimed++;
+            run(parallel, pass_reclaim);
+            spare = parallel->leg_done;
+            parallel->leg_done = NULL;
+        }
+    }
+    parallel->leg_now = parallel->leg_next->count > 0 ? parallel->leg_next : NULL;
+    for (uint32_t i = 0; spare == NULL || spare == parallel->leg_now || spare == parallel->leg_done; i++) {
+        TAEL_ASSERT(i < LEGS);
+        spare = &parallel->legs[i];
+    }
+    parallel->leg_next = spare;
+}
+
+static void relay_run(struct tael_parallel *parallel) {
+    parallel->leg_done = NULL;
+    parallel->leg_now = NULL;
+    parallel->leg_next = &parallel->legs[0];
+    do {
+        leg_fill(parallel, parallel->leg_next, parallel->leg_now);
+        if (parallel->leg_now == NULL && parallel->leg_next->count == 0 && parallel->leg_done == NULL) {
+            if (!feed_is_empty(&parallel->feed)) chain_apply(parallel);
+        } else {
+            run(parallel, pass_leg);
+            parallel->leg_done = NULL;
+            legs_advance(parallel);
+        }
+    } while (parallel->leg_now != NULL || parallel->leg_done != NULL || !feed_is_empty(&parallel->feed));
+}
+
+/* --- the interface --- */
+
+uint32_t tael_parallel_apply(struct tael_parallel *parallel, const struct tael_request *first, uint32_t count,
+                             struct tael_exception *exceptions, struct tael_outcome *outcomes,
+                             uint32_t exception_first) {
+    TAEL_ASSERT(count > 0);
+    parallel->feed = (struct feed){.request = first, .left = count};
+    parallel->exceptions = exceptions;
+    parallel->exception_count = 0;
+    parallel->outcomes = outcomes;
+    parallel->outcome_count = 0;
+    parallel->exception_first = exception_first;
+    feed_settle(&parallel->feed);
+    if (is_relay(parallel->options.team.workers)) {
+        relay_run(parallel);
+    } else {
+        steps_run(parallel);
     }
     outcomes_begin(parallel, count - 1);
     const struct tael_request *last = first;

@@ -34,10 +34,11 @@ struct tael_parallel_options {
 };
 
 struct tael_parallel_counters {
-    uint64_t steps;
+    uint64_t steps; /* or legs */
     uint64_t steps_sequential; /* undone and applied one by one */
-    uint64_t events; /* in steps */
+    uint64_t events; /* in steps or legs */
     uint64_t events_listed; /* decided in the residue */
+    uint64_t legs_reclaimed; /* whose ids, in part, became free again */
 };
 
 struct tael_parallel;

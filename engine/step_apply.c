@@ -149,8 +149,8 @@ static void claims_end(struct tael_step *step, uint32_t worker) {
         uint64_t other;
         while (tael_index_probe_next(index, &probe, &other)) {
         }
-        tael_id_index_enter(index, &probe,
-                            created ? tael_step_position(step, holder) : TAEL_INDEX_BURNT | step->burnt[holder]);
+        (void)tael_id_index_enter(index, &probe,
+                                  created ? tael_step_position(step, holder) : TAEL_INDEX_BURNT | step->burnt[holder]);
     }
 }
 

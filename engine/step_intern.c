@@ -33,7 +33,7 @@ static void claim(struct tael_step *step, uint32_t worker, uint32_t event) {
         step->workers[worker].listed++;
         return;
     }
-    tael_id_index_enter(&step->ledger->index, &probe, step->base + event);
+    (void)tael_id_index_enter(&step->ledger->index, &probe, step->base + event);
 }
 
 static void claim_all(struct tael_step *step, uint32_t worker) {

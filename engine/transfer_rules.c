@@ -4,10 +4,18 @@
 
 #include <tael/limits.h>
 
+#include "engine/relay.h"
 #include "engine/step.h"
 
-/* The rules stand here once and are compiled twice: for events one after the other, with `step` NULL, and for the residue of a step,
- * where they decide for one of its events and change unsafe accounts only (engine/step.h). */
+/* Whom the rules decide for. They stand here once and are compiled three times: for events one after the other, the index of ids at hand
+ * (all NULL); for the residue of a step, which changes unsafe accounts only (engine/step.h); and for an event whose id another worker
+ * has looked up (engine/relay.h). */
+struct view {
+    struct tael_step *step;
+    struct tael_leg *leg;
+    uint32_t event; /* of either */
+};
+
 #define BOTH __attribute__((always_inline)) static inline
 
 #define POST_OR_VOID (TAEL_TRANSFER_FLAG_post_pending_transfer | TAEL_TRANSFER_FLAG_void_pending_transfer)
@@ -67,11 +75,33 @@ void tael_transfer_fetch_accounts(const struct tael_ledger *ledger, const struct
     __builtin_prefetch(ahead->credit, 1);
 }
 
+void tael_transfer_fetch_transfers_in_leg(const struct tael_leg *leg, uint32_t event, const struct tael_transfer *t) {
+    if ((t->flags & POST_OR_VOID) == 0 || leg->pending[event] != TAEL_LEG_TRANSFER) return;
+    tael_journal_prefetch(&leg->ledger->journal, leg->pending_at[event]);
+}
+
+void tael_transfer_fetch_accounts_in_leg(const struct tael_leg *leg, uint32_t event, const struct tael_transfer *t,
+                                         struct tael_transfer_ahead *ahead) {
+    const struct tael_ledger *ledger = leg->ledger;
+    struct tael_account_line *lines = ledger->accounts.lines;
+    if (t->flags & POST_OR_VOID) {
+        if (leg->pending[event] != TAEL_LEG_TRANSFER) return;
+        const struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, leg->pending_at[event]);
+        __builtin_prefetch(&lines[trace->debit_number], 1);
+        __builtin_prefetch(&lines[trace->credit_number], 1);
+        return;
+    }
+    ahead->debit = leg->debit[event] == 0 ? NULL : &lines[leg->debit[event]];
+    ahead->credit = leg->credit[event] == 0 ? NULL : &lines[leg->credit[event]];
+    __builtin_prefetch(ahead->debit, 1);
+    __builtin_prefetch(ahead->credit, 1);
+}
+
 /* The account that was guessed ahead, if it is the one; another with the same fingerprint, or none, takes a search. */
 static struct tael_account_line *find_account(const struct tael_ledger *ledger, struct tael_account_line *guess,
-                                              tael_u128 id, uint64_t hash) {
+                                              tael_u128 id) {
     if (TAEL_LIKELY(guess != NULL && guess->id == id)) return guess;
-    return tael_account_table_find(&ledger->accounts, id, hash);
+    return tael_account_table_find_id(&ledger->accounts, id);
 }
 
 /* ---- balances ---- */
@@ -82,30 +112,30 @@ static inline tael_u128 balance(const struct tael_ledger *ledger, const struct t
 }
 
 /* The owner of a safe account adds and subtracts for itself. */
-BOTH bool is_left_to_its_owner(const struct tael_step *step, const struct tael_account_line *line) {
-    return step != NULL && (line->flags & TAEL_ACCOUNT_LINE_UNSAFE) == 0;
+BOTH bool is_left_to_its_owner(struct view view, const struct tael_account_line *line) {
+    return view.step != NULL && (line->flags & TAEL_ACCOUNT_LINE_UNSAFE) == 0;
 }
 
-BOTH void balance_add(struct tael_ledger *ledger, const struct tael_step *step, struct tael_account_line *line,
+BOTH void balance_add(struct tael_ledger *ledger, struct view view, struct tael_account_line *line,
                       enum tael_balance which, tael_u128 amount) {
-    if (is_left_to_its_owner(step, line)) return;
+    if (is_left_to_its_owner(view, line)) return;
     const tael_u128 before = balance(ledger, line, which);
     TAEL_ASSERT(!tael_u128_sum_overflows(before, amount));
     tael_account_table_balance_set(&ledger->accounts, line, which, before + amount);
     if (tael_audit_passed(&ledger->audit, line)) tael_audit_balance(&ledger->audit, line, which, amount, true);
 }
 
-BOTH void balance_subtract(struct tael_ledger *ledger, const struct tael_step *step, struct tael_account_line *line,
+BOTH void balance_subtract(struct tael_ledger *ledger, struct view view, struct tael_account_line *line,
                            enum tael_balance which, tael_u128 amount) {
-    if (is_left_to_its_owner(step, line)) return;
+    if (is_left_to_its_owner(view, line)) return;
     const tael_u128 before = balance(ledger, line, which);
     TAEL_ASSERT(before >= amount);
     tael_account_table_balance_set(&ledger->accounts, line, which, before - amount);
     if (tael_audit_passed(&ledger->audit, line)) tael_audit_balance(&ledger->audit, line, which, amount, false);
 }
 
-BOTH void set_closed(const struct tael_step *step, struct tael_account_line *line, bool closed) {
-    TAEL_ASSERT(!is_left_to_its_owner(step, line));
+BOTH void set_closed(struct view view, struct tael_account_line *line, bool closed) {
+    TAEL_ASSERT(!is_left_to_its_owner(view, line));
     if (closed) {
         line->flags |= TAEL_ACCOUNT_FLAG_closed;
     } else {
@@ -152,7 +182,7 @@ static uint32_t check_exists(const struct tael_transfer *t, const struct tael_tr
 
 /* ---- finding transfers ---- */
 
-/* An id as the event finds it that is decided. After TAEL_ID_FREE, where it is to be entered: `probe`, or `claim` in a step. */
+/* An id as the event finds it that is decided. After TAEL_ID_FREE, where it is to be entered: `probe`, or in whose `claim` it stands. */
 struct found {
     enum tael_id_state state;
     uint64_t position; /* of a transfer */
@@ -160,31 +190,43 @@ struct found {
     uint32_t claim;
 };
 
-BOTH struct found find(const struct tael_ledger *ledger, struct tael_step *step, uint32_t event, tael_u128 id,
-                       uint64_t hash) {
+BOTH struct found find(const struct tael_ledger *ledger, struct view view, tael_u128 id, uint64_t hash) {
     struct found found;
-    if (step == NULL) {
+    if (view.step == NULL) {
         found.state = tael_ledger_find_transfer(ledger, id, hash, &found.probe, &found.position);
     } else {
-        found.state = tael_step_find_transfer(step, event, id, hash, &found.position, &found.claim);
+        found.state = tael_step_find_transfer(view.step, view.event, id, hash, &found.position, &found.claim);
     }
     return found;
 }
 
-/* The pending transfer that a post or void in the journal has resolved. */
-BOTH const struct tael_transfer *resolved_by(const struct tael_ledger *ledger, struct tael_step *step, uint32_t event,
+BOTH struct found find_own(const struct tael_ledger *ledger, struct view view, tael_u128 id, uint64_t hash) {
+    if (view.leg == NULL) return find(ledger, view, id, hash);
+    struct found found;
+    found.state = tael_leg_own(view.leg, view.event, &found.position, &found.claim);
+    return found;
+}
+
+BOTH struct found find_pending(const struct tael_ledger *ledger, struct view view, tael_u128 id, uint64_t hash) {
+    if (view.leg == NULL) return find(ledger, view, id, hash);
+    struct found found;
+    found.state = tael_leg_pending(view.leg, view.event, &found.position);
+    return found;
+}
+
+/* The pending transfer that a post or void in the journal has resolved, which the event repeats. */
+BOTH const struct tael_transfer *resolved_by(const struct tael_ledger *ledger, struct view view,
                                              const struct tael_transfer *resolver) {
-    const struct found found =
-        find(ledger, step, event, resolver->pending_id, tael_ledger_hash(ledger, resolver->pending_id));
+    if (view.leg != NULL) return tael_journal_body(&ledger->journal, tael_leg_resolved(view.leg, view.event));
+    const struct found found = find(ledger, view, resolver->pending_id, tael_ledger_hash(ledger, resolver->pending_id));
     TAEL_ASSERT(found.state == TAEL_ID_TRANSFER);
     return tael_journal_body(&ledger->journal, found.position);
 }
 
-BOTH uint32_t repeat(const struct tael_ledger *ledger, struct tael_step *step, uint32_t event,
-                     const struct tael_transfer *t, uint64_t position, uint64_t *timestamp) {
+BOTH uint32_t repeat(const struct tael_ledger *ledger, struct view view, const struct tael_transfer *t,
+                     uint64_t position, uint64_t *timestamp) {
     const struct tael_transfer *existing = tael_journal_body(&ledger->journal, position);
-    const struct tael_transfer *pending =
-        existing->flags & POST_OR_VOID ? resolved_by(ledger, step, event, existing) : NULL;
+    const struct tael_transfer *pending = existing->flags & POST_OR_VOID ? resolved_by(ledger, view, existing) : NULL;
     const uint32_t status = check_exists(t, existing, pending);
     if (status == TAEL_TRANSFER_exists) *timestamp = existing->timestamp;
     return status;
@@ -192,13 +234,13 @@ BOTH uint32_t repeat(const struct tael_ledger *ledger, struct tael_step *step, u
 
 /* ---- entering what was decided ---- */
 
-/* Appends a transfer with both accounts' balances after it, and returns the place for its body. `found` is what was found of its id.
+/* Appends a transfer with both accounts' balances after it, and returns the place for its body.
  * Body and trace are written in place: copied from a struct that was just put together, the copy waits for its stores, and they
  * for all earlier ones that miss the caches. */
-static inline struct tael_transfer *enter_alone(struct tael_ledger *ledger, const struct found *found,
-                                                uint64_t timestamp, const struct tael_account_line *debit,
-                                                const struct tael_account_line *credit,
-                                                enum tael_pending_status pending_status) {
+static inline struct tael_transfer *append(struct tael_ledger *ledger, uint64_t timestamp,
+                                           const struct tael_account_line *debit,
+                                           const struct tael_account_line *credit,
+                                           enum tael_pending_status pending_status) {
     const uint64_t position = ledger->journal.count;
     struct tael_transfer_trace *trace;
     struct tael_transfer *body = tael_journal_append(&ledger->journal, timestamp, &trace);
@@ -208,16 +250,28 @@ static inline struct tael_transfer *enter_alone(struct tael_ledger *ledger, cons
     trace->after =
         tael_history_write(&ledger->history, &ledger->history.transfers[position], &ledger->accounts, debit, credit);
     trace->reserved = 0;
-    tael_id_index_insert(&ledger->index, &found->probe, position);
     return body;
 }
 
-/* The same for an event of a step, with the balances of unsafe accounts; the owners write those of safe ones. Its claim stands
- * already, or it takes over that of an event that failed. */
-static struct tael_transfer *enter_in_step(struct tael_ledger *ledger, struct tael_step *step, uint32_t event,
-                                           const struct found *found, const struct tael_account_line *debit,
+/* Notes where the transfer of a leg's event is, whose claim stands in the index. */
+static inline void claim_hold(struct tael_ledger *ledger, struct view view, const struct found *found) {
+    struct tael_leg *leg = view.leg;
+    const uint64_t position = ledger->journal.count - 1;
+    leg->at[view.event] = (uint32_t)position;
+    leg->outcome[view.event] = TAEL_LEG_CREATED;
+    leg->shifted |= position != leg->base + view.event;
+    if (found->claim != view.event) leg->heir[found->claim] = (uint16_t)view.event;
+    ledger->index.count++;
+}
+
+/* The same as append for an event of a step, with the balances of unsafe accounts; the owners write those of safe ones. Its claim
+ * stands already, or it takes over that of an event that failed. */
+static struct tael_transfer *enter_in_step(struct tael_ledger *ledger, struct view view, const struct found *found,
+                                           const struct tael_account_line *debit,
                                            const struct tael_account_line *credit,
                                            enum tael_pending_status pending_status) {
+    struct tael_step *step = view.step;
+    const uint32_t event = view.event;
     const uint64_t position = tael_step_position(step, event);
     TAEL_ASSERT(position < ledger->journal.count_max);
     TAEL_ASSERT(found->claim != UINT32_MAX);
@@ -235,22 +289,29 @@ static struct tael_transfer *enter_in_step(struct tael_ledger *ledger, struct ta
     if (debit->flags & TAEL_ACCOUNT_FLAG_closed) trace->after |= TAEL_HISTORY_DEBIT_CLOSED;
     if (credit->flags & TAEL_ACCOUNT_FLAG_closed) trace->after |= TAEL_HISTORY_CREDIT_CLOSED;
     step->sides_written[event] = 0;
-    if (!is_left_to_its_owner(step, debit)) {
+    if (!is_left_to_its_owner(view, debit)) {
         memcpy(&entry->value[0], debit->balance, sizeof debit->balance);
         step->sides_written[event] |= 1u << TAEL_STEP_DEBIT;
     }
-    if (!is_left_to_its_owner(step, credit)) {
+    if (!is_left_to_its_owner(view, credit)) {
         memcpy(&entry->value[TAEL_BALANCES], credit->balance, sizeof credit->balance);
         step->sides_written[event] |= 1u << TAEL_STEP_CREDIT;
     }
     return &ledger->journal.bodies[position];
 }
 
-BOTH struct tael_transfer *enter(struct tael_ledger *ledger, struct tael_step *step, uint32_t event,
-                                 const struct found *found, uint64_t timestamp, const struct tael_account_line *debit,
+/* `found` is what was found of its id. */
+BOTH struct tael_transfer *enter(struct tael_ledger *ledger, struct view view, const struct found *found,
+                                 uint64_t timestamp, const struct tael_account_line *debit,
                                  const struct tael_account_line *credit, enum tael_pending_status pending_status) {
-    if (step == NULL) return enter_alone(ledger, found, timestamp, debit, credit, pending_status);
-    return enter_in_step(ledger, step, event, found, debit, credit, pending_status);
+    if (view.step != NULL) return enter_in_step(ledger, view, found, debit, credit, pending_status);
+    struct tael_transfer *body = append(ledger, timestamp, debit, credit, pending_status);
+    if (view.leg != NULL) {
+        claim_hold(ledger, view, found);
+    } else {
+        tael_id_index_insert(&ledger->index, &found->probe, ledger->journal.count - 1);
+    }
+    return body;
 }
 
 /* An imported transfer must be younger than every transfer, and no account may have its timestamp. */
@@ -334,10 +395,10 @@ enum tael_transfer_outlook tael_transfer_outlook(const struct tael_transfer *t, 
 }
 
 /* Reopens what the pending transfer closed. */
-BOTH void reopen(const struct tael_step *step, struct tael_account_line *debit, struct tael_account_line *credit,
+BOTH void reopen(struct view view, struct tael_account_line *debit, struct tael_account_line *credit,
                  const struct tael_transfer *pending) {
-    if (pending->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(step, debit, false);
-    if (pending->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(step, credit, false);
+    if (pending->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(view, debit, false);
+    if (pending->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(view, credit, false);
 }
 
 static inline void write_resolver(struct tael_transfer *body, const struct tael_transfer *t,
@@ -357,13 +418,12 @@ static inline void write_resolver(struct tael_transfer *body, const struct tael_
     body->timestamp = timestamp;
 }
 
-BOTH uint32_t post_or_void(struct tael_ledger *ledger, struct tael_step *step, uint32_t event,
-                           const struct tael_transfer *t, uint64_t pending_hash, const struct found *found,
-                           uint64_t *timestamp) {
+BOTH uint32_t post_or_void(struct tael_ledger *ledger, struct view view, const struct tael_transfer *t,
+                           uint64_t pending_hash, const struct found *found, uint64_t *timestamp) {
     uint32_t status = tael_transfer_check_resolver(t);
     if (status != TAEL_STATUS_CREATED) return status;
 
-    const struct found of_pending = find(ledger, step, event, t->pending_id, pending_hash);
+    const struct found of_pending = find_pending(ledger, view, t->pending_id, pending_hash);
     if (of_pending.state != TAEL_ID_TRANSFER) return TAEL_TRANSFER_pending_transfer_not_found;
     const struct tael_transfer *pending = tael_journal_body(&ledger->journal, of_pending.position);
     struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, of_pending.position);
@@ -389,21 +449,21 @@ BOTH uint32_t post_or_void(struct tael_ledger *ledger, struct tael_step *step, u
 
     /* Everything is checked: from here on it succeeds. */
     if (t->flags & TAEL_TRANSFER_FLAG_imported) *timestamp = t->timestamp;
-    balance_subtract(ledger, step, debit, TAEL_DEBITS_PENDING, pending->amount);
-    balance_subtract(ledger, step, credit, TAEL_CREDITS_PENDING, pending->amount);
+    balance_subtract(ledger, view, debit, TAEL_DEBITS_PENDING, pending->amount);
+    balance_subtract(ledger, view, credit, TAEL_CREDITS_PENDING, pending->amount);
     if (posts) {
-        balance_add(ledger, step, debit, TAEL_DEBITS_POSTED, amount);
-        balance_add(ledger, step, credit, TAEL_CREDITS_POSTED, amount);
+        balance_add(ledger, view, debit, TAEL_DEBITS_POSTED, amount);
+        balance_add(ledger, view, credit, TAEL_CREDITS_POSTED, amount);
     } else {
-        reopen(step, debit, credit, pending);
+        reopen(view, debit, credit, pending);
     }
     trace->pending_status = posts ? TAEL_PENDING_POSTED : TAEL_PENDING_VOIDED;
-    if (step != NULL) {
-        step->pending[event] = (uint32_t)of_pending.position;
-        step->amount[event] = tael_u128_low(amount);
-        step->pending_amount[event] = tael_u128_low(pending->amount);
+    if (view.step != NULL) {
+        view.step->pending[view.event] = (uint32_t)of_pending.position;
+        view.step->amount[view.event] = tael_u128_low(amount);
+        view.step->pending_amount[view.event] = tael_u128_low(pending->amount);
     }
-    struct tael_transfer *body = enter(ledger, step, event, found, *timestamp, debit, credit, TAEL_PENDING_NONE);
+    struct tael_transfer *body = enter(ledger, view, found, *timestamp, debit, credit, TAEL_PENDING_NONE);
     write_resolver(body, t, pending, amount, *timestamp);
     return TAEL_STATUS_CREATED;
 }
@@ -508,14 +568,14 @@ static bool may_overflow(tael_u128 amount, const struct tael_account_line *debit
     return tael_u128_high(amount) != 0 || ((debit->flags | credit->flags) & TAEL_ACCOUNT_LINE_WIDE) != 0;
 }
 
-BOTH uint32_t plain_or_pending(struct tael_ledger *ledger, struct tael_step *step, uint32_t event,
-                               const struct tael_transfer *t, const struct tael_transfer_ahead *ahead,
-                               const struct found *found, uint64_t *timestamp) {
+BOTH uint32_t plain_or_pending(struct tael_ledger *ledger, struct view view, const struct tael_transfer *t,
+                               const struct tael_transfer_ahead *ahead, const struct found *found,
+                               uint64_t *timestamp) {
     uint32_t status = tael_transfer_check_fields(t);
     if (status != TAEL_STATUS_CREATED) return status;
-    struct tael_account_line *debit = find_account(ledger, ahead->debit, t->debit_account_id, ahead->debit_hash);
+    struct tael_account_line *debit = find_account(ledger, ahead->debit, t->debit_account_id);
     if (debit == NULL) return TAEL_TRANSFER_debit_account_not_found;
-    struct tael_account_line *credit = find_account(ledger, ahead->credit, t->credit_account_id, ahead->credit_hash);
+    struct tael_account_line *credit = find_account(ledger, ahead->credit, t->credit_account_id);
     if (credit == NULL) return TAEL_TRANSFER_credit_account_not_found;
     if (debit->ledger != credit->ledger) return TAEL_TRANSFER_accounts_must_have_the_same_ledger;
     if (t->ledger != debit->ledger) return TAEL_TRANSFER_transfer_must_have_the_same_ledger_as_accounts;
@@ -539,38 +599,43 @@ BOTH uint32_t plain_or_pending(struct tael_ledger *ledger, struct tael_step *ste
 
     /* Everything is checked: from here on it succeeds. */
     const bool pending = (t->flags & TAEL_TRANSFER_FLAG_pending) != 0;
-    balance_add(ledger, step, debit, pending ? TAEL_DEBITS_PENDING : TAEL_DEBITS_POSTED, amount);
-    balance_add(ledger, step, credit, pending ? TAEL_CREDITS_PENDING : TAEL_CREDITS_POSTED, amount);
-    if (t->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(step, debit, true);
-    if (t->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(step, credit, true);
+    balance_add(ledger, view, debit, pending ? TAEL_DEBITS_PENDING : TAEL_DEBITS_POSTED, amount);
+    balance_add(ledger, view, credit, pending ? TAEL_CREDITS_PENDING : TAEL_CREDITS_POSTED, amount);
+    if (t->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(view, debit, true);
+    if (t->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(view, credit, true);
 
     if (imported) *timestamp = t->timestamp;
-    if (step != NULL) step->amount[event] = tael_u128_low(amount);
-    struct tael_transfer *body = enter(ledger, step, event, found, *timestamp, debit, credit,
-                                       pending ? TAEL_PENDING_PENDING : TAEL_PENDING_NONE);
+    if (view.step != NULL) view.step->amount[view.event] = tael_u128_low(amount);
+    struct tael_transfer *body =
+        enter(ledger, view, found, *timestamp, debit, credit, pending ? TAEL_PENDING_PENDING : TAEL_PENDING_NONE);
     tael_journal_write(body, t, amount, *timestamp);
     return TAEL_STATUS_CREATED;
 }
 
-BOTH uint32_t create(struct tael_ledger *ledger, struct tael_step *step, uint32_t event, const struct tael_transfer *t,
+BOTH uint32_t create(struct tael_ledger *ledger, struct view view, const struct tael_transfer *t,
                      const struct tael_transfer_ahead *ahead, uint64_t *timestamp) {
     if (!tael_transfer_may_have_id(t)) return id_refusal(t);
-    const struct found found = find(ledger, step, event, t->id, ahead->id_hash);
+    const struct found found = find_own(ledger, view, t->id, ahead->id_hash);
     switch (found.state) {
     case TAEL_ID_TRANSFER:
-        return repeat(ledger, step, event, t, found.position, timestamp);
+        return repeat(ledger, view, t, found.position, timestamp);
     case TAEL_ID_BURNT:
         return TAEL_TRANSFER_id_already_failed;
     case TAEL_ID_FREE:
         break;
     }
-    if (t->flags & POST_OR_VOID) return post_or_void(ledger, step, event, t, ahead->debit_hash, &found, timestamp);
-    return plain_or_pending(ledger, step, event, t, ahead, &found, timestamp);
+    if (t->flags & POST_OR_VOID) return post_or_void(ledger, view, t, ahead->debit_hash, &found, timestamp);
+    return plain_or_pending(ledger, view, t, ahead, &found, timestamp);
 }
 
 uint32_t tael_transfer_create(struct tael_ledger *ledger, const struct tael_transfer *transfer,
                               const struct tael_transfer_ahead *ahead, uint64_t *timestamp) {
-    return create(ledger, NULL, 0, transfer, ahead, timestamp);
+    return create(ledger, (struct view){0}, transfer, ahead, timestamp);
+}
+
+uint32_t tael_transfer_create_in_leg(struct tael_leg *leg, uint32_t event, const struct tael_transfer *transfer,
+                                     const struct tael_transfer_ahead *ahead, uint64_t *timestamp) {
+    return create(leg->ledger, (struct view){.leg = leg, .event = event}, transfer, ahead, timestamp);
 }
 
 uint32_t tael_transfer_create_in_step(struct tael_step *step, uint32_t event, uint64_t *timestamp) {
@@ -583,64 +648,93 @@ uint32_t tael_transfer_create_in_step(struct tael_step *step, uint32_t event, ui
     const uint32_t credit = names_accounts ? step->number[TAEL_STEP_CREDIT][event] : 0;
     ahead.debit = debit == 0 ? NULL : &ledger->accounts.lines[debit];
     ahead.credit = credit == 0 ? NULL : &ledger->accounts.lines[credit];
-    return create(ledger, step, event, t, &ahead, timestamp);
+    return create(ledger, (struct view){.step = step, .event = event}, t, &ahead, timestamp);
 }
 
 /* ---- rollback, burning, expiry ---- */
 
 /* Undoes a post or void: its pending transfer is pending again. */
-BOTH void take_back_resolution(struct tael_ledger *ledger, struct tael_step *step, uint32_t event,
-                               const struct tael_transfer *body, struct tael_account_line *debit,
-                               struct tael_account_line *credit) {
-    const struct found found = find(ledger, step, event, body->pending_id, tael_ledger_hash(ledger, body->pending_id));
+BOTH void take_back_resolution(struct tael_ledger *ledger, struct view view, const struct tael_transfer *body,
+                               struct tael_account_line *debit, struct tael_account_line *credit) {
+    const struct found found = find_pending(ledger, view, body->pending_id, tael_ledger_hash(ledger, body->pending_id));
     TAEL_ASSERT(found.state == TAEL_ID_TRANSFER);
     const struct tael_transfer *pending = tael_journal_body(&ledger->journal, found.position);
     if (body->flags & TAEL_TRANSFER_FLAG_post_pending_transfer) {
-        balance_subtract(ledger, step, debit, TAEL_DEBITS_POSTED, body->amount);
-        balance_subtract(ledger, step, credit, TAEL_CREDITS_POSTED, body->amount);
+        balance_subtract(ledger, view, debit, TAEL_DEBITS_POSTED, body->amount);
+        balance_subtract(ledger, view, credit, TAEL_CREDITS_POSTED, body->amount);
     } else {
-        if (pending->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(step, debit, true);
-        if (pending->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(step, credit, true);
+        if (pending->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(view, debit, true);
+        if (pending->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(view, credit, true);
     }
-    balance_add(ledger, step, debit, TAEL_DEBITS_PENDING, pending->amount);
-    balance_add(ledger, step, credit, TAEL_CREDITS_PENDING, pending->amount);
+    balance_add(ledger, view, debit, TAEL_DEBITS_PENDING, pending->amount);
+    balance_add(ledger, view, credit, TAEL_CREDITS_PENDING, pending->amount);
     tael_journal_trace(&ledger->journal, found.position)->pending_status = TAEL_PENDING_PENDING;
 }
 
 /* What the youngest transfer changed in its accounts, and in the pending transfer that it resolved. */
-BOTH void take_back_effects(struct tael_ledger *ledger, struct tael_step *step, uint32_t event, uint64_t position) {
+BOTH void take_back_effects(struct tael_ledger *ledger, struct view view, uint64_t position) {
     const struct tael_transfer *body = tael_journal_body(&ledger->journal, position);
     const struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, position);
     struct tael_account_line *debit = &ledger->accounts.lines[trace->debit_number];
     struct tael_account_line *credit = &ledger->accounts.lines[trace->credit_number];
     if (body->flags & POST_OR_VOID) {
-        take_back_resolution(ledger, step, event, body, debit, credit);
+        take_back_resolution(ledger, view, body, debit, credit);
         return;
     }
     const bool pending = (body->flags & TAEL_TRANSFER_FLAG_pending) != 0;
-    balance_subtract(ledger, step, debit, pending ? TAEL_DEBITS_PENDING : TAEL_DEBITS_POSTED, body->amount);
-    balance_subtract(ledger, step, credit, pending ? TAEL_CREDITS_PENDING : TAEL_CREDITS_POSTED, body->amount);
+    balance_subtract(ledger, view, debit, pending ? TAEL_DEBITS_PENDING : TAEL_DEBITS_POSTED, body->amount);
+    balance_subtract(ledger, view, credit, pending ? TAEL_CREDITS_PENDING : TAEL_CREDITS_POSTED, body->amount);
     /* It was open before, or the transfer would not have passed. */
-    if (body->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(step, debit, false);
-    if (body->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(step, credit, false);
+    if (body->flags & TAEL_TRANSFER_FLAG_closing_debit) set_closed(view, debit, false);
+    if (body->flags & TAEL_TRANSFER_FLAG_closing_credit) set_closed(view, credit, false);
 }
 
 void tael_transfer_take_back(struct tael_ledger *ledger) {
     TAEL_ASSERT(ledger->journal.count > 0);
     const uint64_t position = ledger->journal.count - 1;
     TAEL_ASSERT(position >= ledger->lists.covered);
-    take_back_effects(ledger, NULL, 0, position);
+    take_back_effects(ledger, (struct view){0}, position);
     const tael_u128 id = tael_journal_body(&ledger->journal, position)->id;
     if (tael_journal_trace(&ledger->journal, position)->after & TAEL_HISTORY_WIDE) ledger->history.wide_count--;
     tael_id_index_remove_youngest(&ledger->index, tael_ledger_hash(ledger, id), position);
     tael_journal_remove_youngest(&ledger->journal);
 }
 
+void tael_transfer_take_back_in_leg(struct tael_leg *leg, uint32_t event) {
+    struct tael_ledger *ledger = leg->ledger;
+    TAEL_ASSERT(leg->outcome[event] == TAEL_LEG_CREATED);
+    TAEL_ASSERT(leg->at[event] == ledger->journal.count - 1);
+    take_back_effects(ledger, (struct view){.leg = leg, .event = event}, leg->at[event]);
+    if (tael_journal_trace(&ledger->journal, leg->at[event])->after & TAEL_HISTORY_WIDE) ledger->history.wide_count--;
+    leg->outcome[event] = TAEL_LEG_FAILED;
+    leg->vacated = true;
+    ledger->index.count--;
+    tael_journal_remove_youngest(&ledger->journal);
+}
+
+void tael_transfer_fail_in_leg(struct tael_leg *leg, uint32_t event, bool burns) {
+    struct tael_ledger *ledger = leg->ledger;
+    uint64_t position;
+    uint32_t claim;
+    leg->outcome[event] = TAEL_LEG_FAILED;
+    if (!burns) {
+        leg->vacated |= leg->own[event] == TAEL_LEG_FREE;
+        return;
+    }
+    const enum tael_id_state state = tael_leg_own(leg, event, &position, &claim);
+    TAEL_ASSERT(state == TAEL_ID_FREE);
+    if (claim != event) leg->heir[claim] = (uint16_t)event;
+    leg->outcome[event] = TAEL_LEG_BURNED;
+    leg->at[event] = (uint32_t)tael_journal_burn(&ledger->journal, leg->event[event]->id);
+    leg->shifted = true;
+    ledger->index.count++;
+}
+
 void tael_transfer_take_back_in_step(struct tael_step *step, uint32_t event) {
     struct tael_journal *journal = &step->ledger->journal;
     const uint64_t position = tael_step_position(step, event);
     TAEL_ASSERT(position + 1 == journal->count);
-    take_back_effects(step->ledger, step, event, position);
+    take_back_effects(step->ledger, (struct view){.step = step, .event = event}, position);
     journal->count--;
 }
 
@@ -666,9 +760,9 @@ static void expire(struct tael_ledger *ledger, uint64_t position, uint64_t times
     TAEL_ASSERT(trace->pending_status == TAEL_PENDING_PENDING);
     struct tael_account_line *debit = &ledger->accounts.lines[trace->debit_number];
     struct tael_account_line *credit = &ledger->accounts.lines[trace->credit_number];
-    balance_subtract(ledger, NULL, debit, TAEL_DEBITS_PENDING, body->amount);
-    balance_subtract(ledger, NULL, credit, TAEL_CREDITS_PENDING, body->amount);
-    reopen(NULL, debit, credit, body);
+    balance_subtract(ledger, (struct view){0}, debit, TAEL_DEBITS_PENDING, body->amount);
+    balance_subtract(ledger, (struct view){0}, credit, TAEL_CREDITS_PENDING, body->amount);
+    reopen((struct view){0}, debit, credit, body);
     trace->pending_status = TAEL_PENDING_EXPIRED;
 
     TAEL_ASSERT(ledger->history.expiry_count < ledger->history.count_max);

@@ -31,6 +31,7 @@ void tael_transfer_fetch_accounts(const struct tael_ledger *ledger, const struct
                                   struct tael_transfer_ahead *ahead);
 
 struct tael_step;
+struct tael_leg;
 
 /* False for one that is refused before its id is looked up. */
 static inline bool tael_transfer_may_have_id(const struct tael_transfer *t) {
@@ -56,6 +57,12 @@ enum tael_transfer_outlook tael_transfer_outlook(const struct tael_transfer *t, 
 void tael_transfer_write_resolver(struct tael_transfer *body, const struct tael_transfer *t,
                                   const struct tael_transfer *pending, tael_u128 amount, uint64_t timestamp);
 
+/* The last two for an event whose id and accounts another worker has looked up (engine/relay.h). */
+void tael_transfer_fetch_transfers_in_leg(const struct tael_leg *leg, uint32_t event,
+                                          const struct tael_transfer *transfer);
+void tael_transfer_fetch_accounts_in_leg(const struct tael_leg *leg, uint32_t event,
+                                         const struct tael_transfer *transfer, struct tael_transfer_ahead *ahead);
+
 /* Creates the transfer or says why not. The checks that events share (linked, imported, timestamps) were made before.
  * `timestamp` is the event's own; on success, and for `exists`, it becomes the transfer's. */
 uint32_t tael_transfer_create(struct tael_ledger *ledger, const struct tael_transfer *transfer,
@@ -67,6 +74,13 @@ void tael_transfer_take_back(struct tael_ledger *ledger);
 /* The same two for an event in the residue of a step, all events before it being decided: see engine/step.h. */
 uint32_t tael_transfer_create_in_step(struct tael_step *step, uint32_t event, uint64_t *timestamp);
 void tael_transfer_take_back_in_step(struct tael_step *step, uint32_t event);
+
+/* The same for an event of a leg, all events before it being decided (engine/relay.h); and what is noted where it fails, burning its id
+ * or not. */
+uint32_t tael_transfer_create_in_leg(struct tael_leg *leg, uint32_t event, const struct tael_transfer *transfer,
+                                     const struct tael_transfer_ahead *ahead, uint64_t *timestamp);
+void tael_transfer_take_back_in_leg(struct tael_leg *leg, uint32_t event);
+void tael_transfer_fail_in_leg(struct tael_leg *leg, uint32_t event, bool burns);
 
 /* Burns an id that failed transiently and is free: every later use of it gives 68. */
 void tael_transfer_burn(struct tael_ledger *ledger, tael_u128 id);

@@ -328,6 +328,7 @@ static void steps_count(struct property *property) {
     property->steps.steps_sequential += counters.steps_sequential;
     property->steps.events += counters.events;
     property->steps.events_listed += counters.events_listed;
+    property->steps.legs_reclaimed += counters.legs_reclaimed;
 }
 
 static void run(struct property *property, uint64_t seed, uint32_t events) {
@@ -398,9 +399,9 @@ static uint32_t report(const struct property *property, bool verbose) {
            property->reads, least);
     if (property->workers > 0) {
         printf("%" PRIu64 " steps of %" PRIu64 " events, %" PRIu64 " of them sequential, %" PRIu64
-               " events decided in the residue\n",
+               " events decided in the residue, %" PRIu64 " legs reclaimed\n",
                property->steps.steps, property->steps.events, property->steps.steps_sequential,
-               property->steps.events_listed);
+               property->steps.events_listed, property->steps.legs_reclaimed);
     }
     return missing;
 }

@@ -20,6 +20,7 @@
 #include "cli/memory.h"
 #include "cli/output.h"
 #include "cli/room.h"
+#include "cli/threads.h"
 #include "cli/touch.h"
 #include "io/address.h"
 #include "io/tcp.h"
@@ -54,6 +55,7 @@ struct tael_server {
     struct tael_link link;
     struct tael_clock clock;
     struct tael_touch touch;
+    struct tael_threads threads; /* of all workers but the first, which this one is */
     struct tael_room_watch room;
     uint64_t room_look_ns; /* monotonic: when to look at it next */
     /* Signals. */
@@ -91,6 +93,7 @@ static struct tael_core_options core_options(const struct tael_server *server) {
         .replies_large = server->options->replies_large,
         .reads_max = READS_MAX,
         .queries_max = QUERIES_MAX,
+        .workers = server->options->workers,
     };
 }
 
@@ -209,7 +212,12 @@ static int recover(struct tael_server *server) {
     const struct tael_core_options options = core_options(server);
     tael_core_init(&server->core, &server->arena, &options);
     if (!server->options->lazy_memory) tael_touch_begin(&server->touch, &server->arena);
-    const int error = tael_core_recover(&server->core, &report);
+    int error = tael_threads_begin(&server->threads, server->core.state.crew, server->options->workers);
+    if (error != 0) {
+        tael_error(&tael_command_start, "no thread for a worker: %s", strerror(-error));
+        return error;
+    }
+    error = tael_core_recover(&server->core, &report);
     if (error != 0) tael_error(&tael_command_start, "%s: %s", server->options->path, report.text);
     return error;
 }
@@ -350,6 +358,17 @@ static void print_network_counters(const struct tael_tcp *tcp) {
     }
 }
 
+/* Of several workers; with one there is nothing to tell. */
+static void print_worker_counters(const struct tael_parallel *parallel) {
+    if (parallel == NULL) return;
+    const struct tael_parallel_counters counters = tael_parallel_counters(parallel);
+    print_counter("steps", counters.steps, "applied by several workers together");
+    print_counter("step_events", counters.events, "transfers in them");
+    print_counter("steps_sequential", counters.steps_sequential, "undone, and applied one by one");
+    print_counter("step_events_residue", counters.events_listed, "decided by one worker for all");
+    print_counter("steps_reclaimed", counters.legs_reclaimed, "ids that failed made the next ones be looked up anew");
+}
+
 static void print_counters(const struct tael_server *server) {
     const struct tael_sequencer_counters *counters = tael_sequencer_counters(server->core.sequencer);
     const struct tael_log_counters log = tael_log_counters(server->core.log);
@@ -359,6 +378,7 @@ static void print_counters(const struct tael_server *server) {
     print_counter("log_bytes", log.bytes, "bytes written to the log");
     print_counter("log_blocks", log.blocks, "blocks written to the log, empty ones included");
     print_network_counters(server->tcp);
+    print_worker_counters(server->core.state.parallel);
 }
 
 static void stop(struct tael_server *server) {
@@ -554,6 +574,7 @@ int tael_server_run(const struct tael_server_options *options) {
     if (directory_open(&server) != 0) goto close_ring;
     if (open_all(&server) == 0) status = serve(&server);
     if (status != TAEL_EXIT_DONE) return status; /* something may still be under way: the process's end sees to it */
+    tael_threads_end(&server.threads);
     tael_touch_end(&server.touch);
     tael_disk_destroy(server.disk);
     tael_memory_unmap(&server.arena);

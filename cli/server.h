@@ -21,6 +21,7 @@ struct tael_server_options {
     uint32_t connections_max;
     uint32_t log_in_flight; /* blocks written at once, for new segments */
     uint32_t replies_large; /* 1 MiB buffers for replies, and for requests */
+    uint32_t workers; /* that apply transfers */
     bool lazy_memory; /* touch no memory ahead of need */
     bool accept_clock; /* whatever the wall clock says */
 };

@@ -3,6 +3,7 @@
 
 #include "cli/command.h"
 #include "cli/server.h"
+#include "engine/parallel.h"
 #include "io/address.h"
 
 #define START_OPTIONS(X, S)                                                                                            \
@@ -14,6 +15,8 @@
     X(S, NUMBER, buffers_large, "N", 4, 4096, 64, "buffers of 1 MiB, for large requests and for large replies each")   \
     X(S, NUMBER, log_in_flight, "N", 1, TAEL_LOG_IN_FLIGHT_MAX, TAEL_LOG_IN_FLIGHT_DEFAULT,                            \
       "blocks of the log written at once")                                                                             \
+    X(S, NUMBER, workers, "N", 1, TAEL_WORKERS_MAX, 1,                                                                 \
+      "threads that apply transfers together; each takes a core while there is work")                                  \
     X(S, FLAG, lazy_memory, "", 0, 0, false,                                                                           \
       "leave memory untouched until it is needed, instead of touching it behind")                                      \
     X(S, FLAG, accept_clock, "", 0, 0, false, "start though the wall clock contradicts the ledger")
@@ -36,6 +39,7 @@ static int start_run(const void *options_any, int operands_count, char **operand
         .connections_max = (uint32_t)options->connections_max,
         .log_in_flight = (uint32_t)options->log_in_flight,
         .replies_large = (uint32_t)options->buffers_large,
+        .workers = (uint32_t)options->workers,
         .lazy_memory = options->lazy_memory,
         .accept_clock = options->accept_clock,
     };

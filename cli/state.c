@@ -1,9 +1,12 @@
 #include "cli/state.h"
 
 #include "cli/output.h"
+#include "cli/threads.h"
 
-static struct tael_ledger_options ledger_options(const struct tael_superblock *superblock) {
+static struct tael_ledger_options ledger_options(const struct tael_state_options *options) {
+    const struct tael_superblock *superblock = options->superblock;
     return (struct tael_ledger_options){
+        .workers = options->workers,
         .accounts_max = superblock->limits.accounts_max,
         .transfers_max = superblock->limits.transfers_max,
         .hash_key = superblock->hash_key,
@@ -33,7 +36,7 @@ static struct tael_worker_options worker_options(const struct tael_state_options
 }
 
 void tael_state_budget(const struct tael_state_options *options, struct tael_budget *budget) {
-    const struct tael_ledger_options ledger = ledger_options(options->superblock);
+    const struct tael_ledger_options ledger = ledger_options(options);
     const struct tael_sessions_options sessions = sessions_options(options->superblock);
     const struct tael_worker_options worker = worker_options(options);
     const char *name;
@@ -47,13 +50,30 @@ void tael_state_budget(const struct tael_state_options *options, struct tael_bud
     tael_budget_add(
         budget, "worker",
         tael_ledger_size_bytes(&ledger) - listed + tael_worker_size_bytes(&worker) + tael_replay_size_bytes(), NULL);
+    if (options->workers <= 1) return;
+    tael_budget_add(budget, "steps of several workers",
+                    tael_crew_size_bytes(options->workers) + tael_parallel_size_bytes(options->workers), "--workers");
+}
+
+/* The crew, and what it applies: before its threads are there nobody may. */
+static void workers_init(struct tael_state *state, struct tael_arena *arena, const struct tael_state_options *options) {
+    state->crew = NULL;
+    state->parallel = NULL;
+    if (options->workers <= 1) return;
+    const struct tael_sleeping sleeping = tael_threads_sleeping();
+    state->crew = tael_crew_init(arena, options->workers, &sleeping);
+    const struct tael_parallel_options parallel = {.team = tael_crew_team(state->crew),
+                                                   .events_min = TAEL_PARALLEL_EVENTS_MIN};
+    state->parallel = tael_parallel_init(arena, &parallel, state->ledger);
 }
 
 void tael_state_init(struct tael_state *state, struct tael_arena *arena, const struct tael_state_options *options) {
-    const struct tael_ledger_options ledger = ledger_options(options->superblock);
+    const struct tael_ledger_options ledger = ledger_options(options);
     const struct tael_sessions_options sessions = sessions_options(options->superblock);
-    const struct tael_worker_options worker = worker_options(options);
+    struct tael_worker_options worker = worker_options(options);
     state->ledger = tael_ledger_init(arena, &ledger);
+    workers_init(state, arena, options);
+    worker.parallel = state->parallel;
     state->sessions = tael_sessions_init(arena, &sessions);
     state->worker = tael_worker_init(arena, &worker, state->ledger);
     tael_replay_init(&state->replay, arena, state->worker, state->sessions);

@@ -10,8 +10,10 @@
 
 #include "cli/memory.h"
 #include "engine/ledger.h"
+#include "engine/parallel.h"
 #include "engine/replay.h"
 #include "engine/sessions.h"
+#include "engine/team.h"
 #include "engine/worker.h"
 #include "persist/disk.h"
 #include "persist/recovery.h"
@@ -21,12 +23,15 @@ struct tael_state_options {
     uint32_t blocks_max; /* as struct tael_worker_options has them */
     uint32_t reads_max;
     uint32_t queries_max;
+    uint32_t workers; /* that apply transfers; 0 and 1: one. Who wants more starts their threads: cli/threads.h */
 };
 
 struct tael_state {
     struct tael_ledger *ledger;
     struct tael_sessions *sessions;
     struct tael_worker *worker;
+    struct tael_crew *crew; /* NULL where there is one worker */
+    struct tael_parallel *parallel; /* the same */
     struct tael_replay replay;
 };
 

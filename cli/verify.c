@@ -9,10 +9,12 @@
 #include "cli/offline.h"
 #include "cli/output.h"
 #include "cli/state.h"
+#include "cli/threads.h"
 #include "cli/touch.h"
 
 #define VERIFY_OPTIONS(X, S)                                                                                           \
     X(S, NUMBER, until, "OP", 1, UINT64_MAX, UINT64_MAX, "stop behind this op: the state and digest as of then")       \
+    X(S, NUMBER, workers, "N", 1, TAEL_WORKERS_MAX, 1, "threads that apply the log together; the digest is the same")  \
     X(S, FLAG, json, "", 0, 0, false, "print one JSON object")
 TAEL_OPTIONS_DEFINE(verify_options, VERIFY_OPTIONS);
 
@@ -62,8 +64,11 @@ static void audit(struct tael_state *state, struct finding *finding) {
 /* Replays and audits. An enum tael_exit: FAILED only where it could not be looked at, or the log is damaged. */
 static int examine(struct tael_offline *offline, const struct verify_options *options, const char *path,
                    struct finding *finding) {
-    const struct tael_state_options state_options = {
-        .superblock = &offline->superblock, .blocks_max = 1, .reads_max = 1, .queries_max = 1};
+    const struct tael_state_options state_options = {.superblock = &offline->superblock,
+                                                     .blocks_max = 1,
+                                                     .reads_max = 1,
+                                                     .queries_max = 1,
+                                                     .workers = (uint32_t)options->workers};
     struct tael_budget budget = {0};
     tael_state_budget(&state_options, &budget);
     struct tael_arena arena;
@@ -79,9 +84,13 @@ static int examine(struct tael_offline *offline, const struct verify_options *op
     const struct tael_state_recovery recovery = {
         .disk = offline->disk, .superblock = &offline->superblock, .read_only = true, .until = options->until};
     struct tael_touch touch = {0};
+    struct tael_threads threads = {0};
+    int error = tael_threads_begin(&threads, state.crew, (uint32_t)options->workers);
+    if (error != 0) tael_report_set(&report, "no thread for a worker: %s", strerror(-error));
     tael_touch_begin(&touch, &arena);
-    const int error = tael_state_recover(&state, &recovery, &result, &report);
+    if (error == 0) error = tael_state_recover(&state, &recovery, &result, &report);
     tael_touch_end(&touch);
+    tael_threads_end(&threads);
     if (error == 0) {
         audit(&state, finding);
         (void)tael_recovery_describe(&result, finding->log, sizeof finding->log);

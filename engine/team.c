@@ -36,10 +36,8 @@ struct tael_crew *tael_crew_init(struct tael_arena *arena, uint32_t workers, con
 }
 
 static void word_publish(const struct tael_crew *crew, struct word *word, uint32_t value) {
-    atomic_store_explicit(&word->value, value, memory_order_release); /* W1, W2 */
-    atomic_thread_fence(memory_order_seq_cst); /* S2 */
-    /* Relaxed: the fence orders it. */
-    if (atomic_load_explicit(&word->asleep, memory_order_relaxed) > 0) crew->sleeping.wake(&word->value);
+    atomic_store_explicit(&word->value, value, memory_order_seq_cst); /* W1, W2; S2 */
+    if (atomic_load_explicit(&word->asleep, memory_order_seq_cst) > 0) crew->sleeping.wake(&word->value); /* S2 */
 }
 
 /* Returns when the word is no longer `value`, and what it is. */
@@ -50,9 +48,8 @@ static uint32_t word_await(const struct tael_crew *crew, struct word *word, uint
         if (now != value) return now;
         _mm_pause();
     }
-    atomic_fetch_add_explicit(&word->asleep, 1, memory_order_relaxed); /* relaxed: the fence orders it */
-    atomic_thread_fence(memory_order_seq_cst); /* S1 */
-    while ((now = atomic_load_explicit(&word->value, memory_order_acquire)) == value) { /* A1, A2 */
+    atomic_fetch_add_explicit(&word->asleep, 1, memory_order_seq_cst); /* S1 */
+    while ((now = atomic_load_explicit(&word->value, memory_order_seq_cst)) == value) { /* A1, A2; S1 */
         crew->sleeping.wait(&word->value, value);
     }
     atomic_fetch_sub_explicit(&word->asleep, 1, memory_order_relaxed); /* relaxed: at worst somebody is woken in vain */

@@ -11,8 +11,8 @@
  * leader publishes a turn only when all have ended the one before.
  *
  * Who waits spins for a while, then sleeps, by calls that are handed in. A sleeper says so first, then looks once more:
- *   S1 sleeper sets asleep, looks at the word  ->  S2 waker writes the word, looks at asleep: with a full fence between the two on
- *   either side one of them sees the other. */
+ *   S1 sleeper raises asleep, then reads the word;  S2 waker writes the word, then reads asleep. All four are sequentially
+ *   consistent, so one of the two sees the other. */
 #ifndef TAEL_ENGINE_TEAM_H
 #define TAEL_ENGINE_TEAM_H
 

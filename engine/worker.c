@@ -92,23 +92,57 @@ static uint32_t apply_skipped(struct tael_worker *worker, const struct tael_requ
     return tael_ledger_apply(worker->ledger, &stand_in, NULL);
 }
 
-static uint32_t apply_request(struct tael_worker *worker, const struct tael_request *request,
-                              struct tael_exception *exceptions) {
+static void panic_tell(const struct tael_request *request) {
     tael_panic_context.op = request->op;
     tael_panic_context.event_index = 0;
     tael_panic_context.dump = panic_dump;
     tael_panic_context.state = request;
-    if (tael_operation_info(request->operation).kind == TAEL_OPERATION_CREATE) {
-        if (tael_operation_creates_accounts(request->operation)) {
-            worker->account_events += request->event_count;
-        } else {
-            worker->transfer_events += request->event_count;
-        }
+}
+
+static void events_count(struct tael_worker *worker, const struct tael_request *request) {
+    if (tael_operation_info(request->operation).kind != TAEL_OPERATION_CREATE) return;
+    if (tael_operation_creates_accounts(request->operation)) {
+        worker->account_events += request->event_count;
+    } else {
+        worker->transfer_events += request->event_count;
     }
+}
+
+static uint32_t apply_request(struct tael_worker *worker, const struct tael_request *request,
+                              struct tael_exception *exceptions) {
+    panic_tell(request);
+    events_count(worker, request);
     if (TAEL_UNLIKELY(tael_worker_skips(worker, request->op))) return apply_skipped(worker, request);
     const uint32_t count = tael_ledger_apply(worker->ledger, request, exceptions);
     TAEL_ASSERT(count <= request->event_count);
     return count;
+}
+
+/* How many requests from this one on several workers can apply together; 0: it is for one worker. */
+static uint32_t run_length(const struct tael_worker *worker, const struct tael_request *request, uint32_t count) {
+    if (worker->options.parallel == NULL) return 0;
+    for (uint32_t i = 0; i < worker->options.skipped_ops_count; i++) {
+        const uint64_t skipped = worker->options.skipped_ops[i];
+        if (skipped >= request->op && skipped - request->op < count) count = (uint32_t)(skipped - request->op);
+    }
+    return count == 0 ? 0 : tael_parallel_run_length(worker->options.parallel, request, count);
+}
+
+/* Returns the request behind the run. */
+static const struct tael_request *apply_run(struct tael_worker *worker, const struct tael_block *block, uint32_t index,
+                                            const struct tael_request *first, uint32_t length,
+                                            uint32_t *exception_count) {
+    panic_tell(first);
+    *exception_count +=
+        tael_parallel_apply(worker->options.parallel, first, length, block->exceptions + *exception_count,
+                            block->outcomes + index, *exception_count);
+    const struct tael_request *request = first;
+    for (uint32_t i = 0; i < length; i++) {
+        TAEL_ASSERT(request->op == block->first_op + index + i);
+        events_count(worker, request);
+        request = tael_request_next(request);
+    }
+    return request;
 }
 
 /* Requests ahead of the one being applied, for as many steps as the ledger looks ahead; two apart, as long as a miss takes. */
@@ -126,7 +160,7 @@ static void look_ahead(const struct tael_worker *worker, const struct tael_block
         struct look *look = &looks[i];
         const uint32_t steps_left = i + 1;
         while (look->index < block->request_count && look->index <= index + steps_left * LOOK_DISTANCE) {
-            tael_ledger_look_ahead(worker->ledger, look->request, steps_left);
+            if (look->index >= index) tael_ledger_look_ahead(worker->ledger, look->request, steps_left);
             look->request = tael_request_next(look->request);
             look->index++;
         }
@@ -138,13 +172,20 @@ void tael_worker_apply(struct tael_worker *worker, const struct tael_block *bloc
     const struct tael_request *request = tael_block_first_request(block);
     struct look looks[LOOKS] = {{.request = request}, {.request = request}, {.request = request}};
     uint32_t exception_count = 0;
-    for (uint32_t i = 0; i < block->request_count; i++) {
+    for (uint32_t i = 0; i < block->request_count;) {
         TAEL_ASSERT(request->op == block->first_op + i);
+        const uint32_t length = run_length(worker, request, block->request_count - i);
+        if (length > 0) {
+            request = apply_run(worker, block, i, request, length, &exception_count);
+            i += length;
+            continue;
+        }
         look_ahead(worker, block, looks, i);
         const uint32_t count = apply_request(worker, request, block->exceptions + exception_count);
         block->outcomes[i] = (struct tael_outcome){.exception_first = exception_count, .exception_count = count};
         exception_count += count;
         request = tael_request_next(request);
+        i++;
     }
     TAEL_ASSERT((const uint8_t *)request == block->data + block->size);
     tael_panic_context = (struct tael_panic_context){0};

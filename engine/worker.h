@@ -25,6 +25,7 @@
 #include <tael/watermark.h>
 
 #include "engine/ledger.h"
+#include "engine/parallel.h"
 
 /* Records that a turn may read on behalf of reads: some 0.1 ms. */
 #define TAEL_READ_SLICE 2048
@@ -67,6 +68,7 @@ struct tael_worker_options {
     uint32_t queries_max; /* reads that run side by side */
     const uint64_t *skipped_ops; /* ops that are left out, see docs/operations.md; 0 is none */
     uint32_t skipped_ops_count;
+    struct tael_parallel *parallel; /* applies what several workers can apply together; NULL: nobody does */
 };
 
 struct tael_worker;

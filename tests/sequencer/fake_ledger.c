@@ -5,6 +5,8 @@
 #include <tael/assert.h>
 #include <tael/operation.h>
 
+#include "engine/parallel.h"
+
 struct fake_ledger_state fake_ledger;
 
 struct tael_ledger {
@@ -89,6 +91,27 @@ enum tael_eviction_reason tael_query_body_check(uint8_t operation, const void *b
     if (body_size != sizeof *read) return TAEL_EVICTION_INVALID_REQUEST_BODY_SIZE;
     *reply_size_max = read->reply_size;
     return read->refusal;
+}
+
+/* There is one worker. */
+uint32_t tael_parallel_run_length(const struct tael_parallel *parallel, const struct tael_request *first,
+                                  uint32_t count) {
+    (void)first;
+    (void)count;
+    TAEL_ASSERT(parallel == NULL);
+    return 0;
+}
+
+uint32_t tael_parallel_apply(struct tael_parallel *parallel, const struct tael_request *first, uint32_t count,
+                             struct tael_exception *exceptions, struct tael_outcome *outcomes,
+                             uint32_t exception_first) {
+    (void)parallel;
+    (void)first;
+    (void)count;
+    (void)exceptions;
+    (void)outcomes;
+    (void)exception_first;
+    TAEL_UNREACHABLE("nothing is for several workers");
 }
 
 size_t tael_query_size_bytes(void) { return tael_arena_share(sizeof(struct tael_query)); }

@@ -1,0 +1,28 @@
+/* The threads of workers 1 and on (engine/team.h); worker 0 is the caller's own. Who waits spins for a moment, then sleeps in the kernel. */
+#ifndef TAEL_CLI_THREADS_H
+#define TAEL_CLI_THREADS_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "engine/team.h"
+
+struct tael_threads {
+    struct tael_crew *crew;
+    uint32_t count;
+    struct tael_thread {
+        pthread_t thread;
+        struct tael_crew *crew;
+        uint32_t worker;
+    } threads[TAEL_WORKERS_MAX];
+};
+
+/* How the crew's workers wait for each other, the leader included. */
+struct tael_sleeping tael_threads_sleeping(void);
+
+/* Starts the threads of a crew of so many workers. 0 or a negative errno; then those that were started are ended again. */
+int tael_threads_begin(struct tael_threads *threads, struct tael_crew *crew, uint32_t workers);
+/* Ends them, between passes; nothing where none were begun. */
+void tael_threads_end(struct tael_threads *threads);
+
+#endif

@@ -52,6 +52,7 @@ extern const struct tael_bench_case tael_bench_log_cases[];
 extern const struct tael_bench_case tael_bench_table_cases[];
 extern const struct tael_bench_case tael_bench_rule_cases[];
 extern const struct tael_bench_case tael_bench_engine_cases[];
+extern const struct tael_bench_case tael_bench_parallel_cases[];
 
 #ifdef __cplusplus
 }

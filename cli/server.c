@@ -21,6 +21,7 @@
 #include "cli/output.h"
 #include "cli/room.h"
 #include "cli/threads.h"
+#include "cli/topology.h"
 #include "cli/touch.h"
 #include "io/address.h"
 #include "io/tcp.h"
@@ -207,16 +208,35 @@ static int directory_open(struct tael_server *server) {
     return 0;
 }
 
+/* Starts the threads of all workers but the first. */
+static int workers_begin(struct tael_server *server) {
+    const uint32_t workers = server->options->workers;
+    struct tael_topology topology;
+    struct tael_core_map map;
+    if (workers <= 1) return 0;
+    int error = tael_topology_read(&topology);
+    if (error == 0) {
+        tael_core_map_choose(&topology, workers, &map);
+        error = tael_threads_begin(&server->threads, server->core.state.crew, workers, &map);
+    }
+    if (error != 0) {
+        tael_error(&tael_command_start, "no threads for %" PRIu32 " workers: %s", workers, strerror(-error));
+        return error;
+    }
+    if (workers > topology.count) {
+        say("%" PRIu32 " workers on %" PRIu32 " processors wait for each other: fewer are faster", workers,
+            topology.count);
+    }
+    return 0;
+}
+
 static int recover(struct tael_server *server) {
     struct tael_report report = {0};
     const struct tael_core_options options = core_options(server);
     tael_core_init(&server->core, &server->arena, &options);
     if (!server->options->lazy_memory) tael_touch_begin(&server->touch, &server->arena);
-    int error = tael_threads_begin(&server->threads, server->core.state.crew, server->options->workers);
-    if (error != 0) {
-        tael_error(&tael_command_start, "no thread for a worker: %s", strerror(-error));
-        return error;
-    }
+    int error = workers_begin(server);
+    if (error != 0) return error;
     error = tael_core_recover(&server->core, &report);
     if (error != 0) tael_error(&tael_command_start, "%s: %s", server->options->path, report.text);
     return error;

@@ -1,6 +1,7 @@
 #include "cli/threads.h"
 
 #include <linux/futex.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -23,13 +24,21 @@ struct tael_sleeping tael_threads_sleeping(void) {
     return (struct tael_sleeping){.wait = futex_wait, .wake = futex_wake, .spins = SPINS};
 }
 
+static void stay_on(uint32_t processor) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(processor, &set);
+    (void)sched_setaffinity(0, sizeof set, &set);
+}
+
 static void *thread_run(void *context) {
     const struct tael_thread *thread = context;
+    if (thread->processor >= 0) stay_on((uint32_t)thread->processor);
     tael_crew_work(thread->crew, thread->worker);
     return NULL;
 }
 
-/* Signals are the first thread's. */
+/* Signals are for the first thread. */
 static int thread_begin(struct tael_thread *thread) {
     sigset_t all;
     sigset_t before;
@@ -40,12 +49,14 @@ static int thread_begin(struct tael_thread *thread) {
     return -error;
 }
 
-int tael_threads_begin(struct tael_threads *threads, struct tael_crew *crew, uint32_t workers) {
+int tael_threads_begin(struct tael_threads *threads, struct tael_crew *crew, uint32_t workers,
+                       const struct tael_core_map *map) {
     TAEL_ASSERT(workers <= TAEL_WORKERS_MAX);
     *threads = (struct tael_threads){.crew = crew};
     for (uint32_t worker = 1; worker < workers; worker++) {
         struct tael_thread *thread = &threads->threads[threads->count];
-        *thread = (struct tael_thread){.crew = crew, .worker = worker};
+        *thread = (struct tael_thread){
+            .crew = crew, .worker = worker, .processor = map == NULL ? -1 : (int)map->workers[worker]};
         const int error = thread_begin(thread);
         if (error != 0) {
             tael_threads_end(threads);
@@ -53,6 +64,7 @@ int tael_threads_begin(struct tael_threads *threads, struct tael_crew *crew, uin
         }
         threads->count++;
     }
+    if (map != NULL && workers > 1) stay_on(map->workers[0]);
     return 0;
 }
 

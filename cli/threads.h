@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdint.h>
 
+#include "cli/core_map.h"
 #include "engine/team.h"
 
 struct tael_threads {
@@ -14,14 +15,18 @@ struct tael_threads {
         pthread_t thread;
         struct tael_crew *crew;
         uint32_t worker;
+        int processor; /* -1: any */
     } threads[TAEL_WORKERS_MAX];
 };
 
 /* How the crew's workers wait for each other, the leader included. */
 struct tael_sleeping tael_threads_sleeping(void);
 
-/* Starts the threads of a crew of so many workers. 0 or a negative errno; then those that were started are ended again. */
-int tael_threads_begin(struct tael_threads *threads, struct tael_crew *crew, uint32_t workers);
+/* Starts the threads of a crew of so many workers, and keeps each worker, the caller included, on the processor that the map has for
+ * it; NULL: wherever the kernel puts them. One that can't be kept there runs elsewhere. 0 or a negative errno; then those
+ * that were started are ended again. */
+int tael_threads_begin(struct tael_threads *threads, struct tael_crew *crew, uint32_t workers,
+                       const struct tael_core_map *map);
 /* Ends them, between passes; nothing where none were begun. */
 void tael_threads_end(struct tael_threads *threads);
 

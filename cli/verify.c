@@ -85,7 +85,7 @@ static int examine(struct tael_offline *offline, const struct verify_options *op
         .disk = offline->disk, .superblock = &offline->superblock, .read_only = true, .until = options->until};
     struct tael_touch touch = {0};
     struct tael_threads threads = {0};
-    int error = tael_threads_begin(&threads, state.crew, (uint32_t)options->workers);
+    int error = tael_threads_begin(&threads, state.crew, (uint32_t)options->workers, NULL);
     if (error != 0) tael_report_set(&report, "no thread for a worker: %s", strerror(-error));
     tael_touch_begin(&touch, &arena);
     if (error == 0) error = tael_state_recover(&state, &recovery, &result, &report);

@@ -132,7 +132,7 @@ static void run_open(struct run *run, uint64_t seed, uint32_t events, uint32_t w
     struct tael_worker_options worker = worker_options;
     worker.parallel = run->parallel;
     run->worker = tael_worker_init(&run->arena, &worker, run->ledger);
-    TAEL_ASSERT(tael_threads_begin(&run->threads, run->crew, run->workers) == 0);
+    TAEL_ASSERT(tael_threads_begin(&run->threads, run->crew, run->workers, NULL) == 0);
 }
 
 static void run_close(struct run *run) {

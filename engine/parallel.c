@@ -1,5 +1,7 @@
 #include "engine/parallel.h"
 
+#include <immintrin.h>
+
 #include <tael/flag.h>
 #include <tael/operation.h>
 
@@ -17,7 +19,7 @@ struct feed {
 };
 
 /* Short legs, so that the first one, which nobody can apply meanwhile, takes little of a request's time. */
-enum { LEGS = 3, LEG_EVENTS = 512 };
+enum { LEGS = 4, LEG_EVENTS = 512 };
 
 struct tael_parallel {
     struct tael_parallel_options options;
@@ -318,6 +320,7 @@ static void leg_apply(struct tael_parallel *parallel, struct tael_leg *leg) {
         parallel->exception_count += count;
         parallel->outcomes[part->request].exception_count += count;
     }
+    _mm_sfence(); /* bodies and history were written past the caches; the worker ahead reads ids there */
 }
 
 static void pass_leg(void *argument, uint32_t worker) {
@@ -336,9 +339,10 @@ static void pass_reclaim(void *argument, uint32_t worker) {
     tael_leg_reclaim(parallel->leg_done, parallel->leg_next->count > 0 ? parallel->leg_next : NULL);
 }
 
-/* Legs move on: the one that was applied is done. Where ids of it are free again, the index is put right first. */
+/* Legs move on: the one that was applied is done. Where ids of it are free again, the index is put right first. Legs are taken
+ * in turn, so that what became of the events of the two legs before is there while one is applied: an event may repeat one of
+ * the leg before that posted one of the leg before that. */
 static void legs_advance(struct tael_parallel *parallel) {
-    struct tael_leg *spare = parallel->leg_done;
     parallel->leg_done = parallel->leg_now;
     if (parallel->leg_done != NULL) {
         parallel->counters.steps++;
@@ -346,16 +350,11 @@ static void legs_advance(struct tael_parallel *parallel) {
         if (parallel->leg_done->vacated) {
             parallel->counters.legs_reclaimed++;
             run(parallel, pass_reclaim);
-            spare = parallel->leg_done;
             parallel->leg_done = NULL;
         }
     }
     parallel->leg_now = parallel->leg_next->count > 0 ? parallel->leg_next : NULL;
-    for (uint32_t i = 0; spare == NULL || spare == parallel->leg_now || spare == parallel->leg_done; i++) {
-        TAEL_ASSERT(i < LEGS);
-        spare = &parallel->legs[i];
-    }
-    parallel->leg_next = spare;
+    parallel->leg_next = &parallel->legs[(parallel->leg_next - parallel->legs + 1) % LEGS];
 }
 
 static void relay_run(struct tael_parallel *parallel) {

@@ -22,7 +22,8 @@
 struct tael_team {
     uint32_t workers;
     /* Runs `pass(argument, w)` for each worker w, the caller being worker 0; returns when all have ended. What was written before is
-     * seen in the pass, and what is written in it is seen afterwards. */
+     * seen in the pass, and what is written in it is seen afterwards; but for stores past the caches, which whoever makes
+     * them has to fence. */
     void (*run)(void *context, void (*pass)(void *argument, uint32_t worker), void *argument);
     void *context;
 };

@@ -74,6 +74,9 @@ struct tael_step_boxes {
     /* Of its credit accounts, where the debit account is another's: those for worker w begin at sent_begin[w]. */
     struct tael_step_half sent[TAEL_STEP_EVENTS_MAX];
     uint32_t sent_begin[TAEL_WORKERS_MAX];
+    /* Behind the last ones. */
+    const struct tael_step_half *held_end;
+    struct tael_step_half *sent_end[TAEL_WORKERS_MAX];
 };
 
 /* Sides of an event. */

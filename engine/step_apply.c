@@ -20,6 +20,7 @@ static_assert(TAEL_CREDITS_POSTED == TAEL_CREDITS_PENDING + 1, "a side's balance
 
 /* What became of the pending transfer: the owner of its debit account tells, unless the residue has. */
 static void pending_settle(struct tael_step *step, uint32_t event) {
+    if (step->pending[event] >= step->base) return; /* created in this step: the residue has seen to all of it */
     struct tael_transfer_trace *trace = &step->ledger->journal.traces[step->pending[event]];
     trace->reserved = 0;
     if (tael_step_is_listed(step, event)) return;
@@ -103,6 +104,8 @@ BOTH void halves_apply(struct tael_step *step, uint32_t worker, const uint16_t *
         sent[to] += is_sent;
         held += !is_sent;
     }
+    step->boxes[worker].held_end = held;
+    memcpy(step->boxes[worker].sent_end, sent, step->worker_count * sizeof *sent);
 }
 
 static void accounts_end(struct tael_step *step, const uint16_t *own, uint32_t count) {

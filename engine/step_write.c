@@ -46,6 +46,11 @@ BOTH void history_write(struct tael_step *step, uint32_t worker, const uint16_t 
         const uint64_t *credit = next[step->owner[TAEL_STEP_CREDIT][event]]++->balance;
         tael_history_write_narrow(&step->ledger->history.transfers[step->base + event - failed], debit, credit);
     }
+    /* Apply and this have passed over the same events. */
+    for (uint32_t i = 0; i < step->worker_count; i++) {
+        const struct tael_step_boxes *boxes = &step->boxes[i];
+        TAEL_ASSERT(next[i] == (i == worker ? boxes->held_end : boxes->sent_end[worker]));
+    }
 }
 
 /* Bodies and traces of the worker's range. */

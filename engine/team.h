@@ -31,7 +31,7 @@ struct tael_crew;
 struct tael_sleeping {
     void (*wait)(_Atomic uint32_t *word,
                  uint32_t value); /* until woken, unless the word has another value; may return early */
-    void (*wake)(_Atomic uint32_t *word);
+    void (*wake)(_Atomic uint32_t *word); /* all who wait on it: workers share the leader's */
     uint32_t spins; /* before it sleeps */
 };
 
@@ -43,7 +43,8 @@ struct tael_team tael_crew_team(struct tael_crew *crew);
 
 /* Worker 1 .. workers - 1, each on a thread of its own: makes passes until the crew is dismissed. */
 void tael_crew_work(struct tael_crew *crew, uint32_t worker);
-/* By the leader, between passes. */
+/* By the leader, between passes; then no pass can be run any more. It doesn't wait: the crew's memory is in use until every
+ * tael_crew_work has returned. */
 void tael_crew_dismiss(struct tael_crew *crew);
 
 #endif

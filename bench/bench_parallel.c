@@ -49,11 +49,10 @@ struct pair {
     enum mix mix;
     uint64_t accounts;
     struct test_random random;
-    struct tael_request *request;
-    struct tael_transfer *events;
+    struct tael_request *requests[SLICE_BATCHES];
+    struct tael_request *request; /* the one that is applied: a copy made right before, as by the sequencer */
     uint64_t op, timestamp, id;
     uint64_t pending_first; /* of the batch before; 0: none */
-    uint64_t pending_count;
     uint64_t transfers, rejected;
 };
 
@@ -107,19 +106,19 @@ static void event_make_pending(struct pair *pair, struct tael_transfer *event, u
     }
 }
 
-static void batch_make(struct pair *pair) {
+static void batch_make(struct pair *pair, struct tael_request *request) {
     const uint32_t part = TAEL_EVENTS_MAX * 3 / 10;
     const uint64_t first = pair->id + 1;
+    struct tael_transfer *events = (struct tael_transfer *)(void *)(request + 1);
     for (uint32_t i = 0; i < TAEL_EVENTS_MAX; i++) {
         if (pair->mix == PENDING) {
-            event_make_pending(pair, &pair->events[i], i, part);
+            event_make_pending(pair, &events[i], i, part);
         } else {
-            event_make(pair, &pair->events[i], i);
+            event_make(pair, &events[i], i);
         }
     }
     pair->pending_first = first;
-    tael_bench_request_begin(pair->request, TAEL_OPERATION_create_transfers, TAEL_EVENTS_MAX, &pair->op,
-                             &pair->timestamp);
+    tael_bench_request_begin(request, TAEL_OPERATION_create_transfers, TAEL_EVENTS_MAX, &pair->op, &pair->timestamp);
 }
 
 /* --- both sides --- */
@@ -134,12 +133,24 @@ static uint32_t apply(struct side *side, const struct tael_request *request) {
     return exceptions;
 }
 
-static void both_apply(struct pair *pair) {
-    const uint32_t exceptions = apply(&pair->one, pair->request);
-    TAEL_ASSERT(apply(&pair->several, pair->request) == exceptions);
+/* Each side applies the whole slice at one go, as it comes in a server that has enough to do. */
+static void slice_apply(struct pair *pair, struct side *side, uint32_t exceptions[SLICE_BATCHES]) {
+    for (uint32_t i = 0; i < SLICE_BATCHES; i++) {
+        memcpy(pair->request, pair->requests[i], TAEL_REQUEST_HEADER_SIZE + pair->requests[i]->size);
+        exceptions[i] = apply(side, pair->request);
+    }
+}
+
+static void slice_run(struct pair *pair) {
+    uint32_t of_one[SLICE_BATCHES];
+    uint32_t of_several[SLICE_BATCHES];
+    for (uint32_t i = 0; i < SLICE_BATCHES; i++) batch_make(pair, pair->requests[i]);
+    slice_apply(pair, &pair->one, of_one);
+    slice_apply(pair, &pair->several, of_several);
+    TAEL_ASSERT(memcmp(of_one, of_several, sizeof of_one) == 0);
     TAEL_ASSERT(pair->one.ledger->journal.count <= TRANSFERS_TOUCHED);
-    pair->transfers += TAEL_EVENTS_MAX;
-    pair->rejected += exceptions;
+    pair->transfers += SLICE_BATCHES * TAEL_EVENTS_MAX;
+    for (uint32_t i = 0; i < SLICE_BATCHES; i++) pair->rejected += of_one[i];
 }
 
 static uint16_t account_flags(const struct pair *pair, uint64_t id) {
@@ -148,7 +159,8 @@ static uint16_t account_flags(const struct pair *pair, uint64_t id) {
 }
 
 static void accounts_make(struct pair *pair) {
-    struct tael_account *accounts = (struct tael_account *)(void *)pair->events;
+    struct tael_request *request = pair->requests[0];
+    struct tael_account *accounts = (struct tael_account *)(void *)(request + 1);
     for (uint64_t made = 0; made <= pair->accounts;) {
         uint32_t count = 0;
         for (; count < TAEL_EVENTS_MAX && made <= pair->accounts; count++) {
@@ -156,28 +168,30 @@ static void accounts_make(struct pair *pair) {
             accounts[count] = (struct tael_account){
                 .id = id, .ledger = 1, .code = 1, .flags = id > pair->accounts ? 0 : account_flags(pair, id)};
         }
-        tael_bench_request_begin(pair->request, TAEL_OPERATION_create_accounts, count, &pair->op, &pair->timestamp);
-        (void)tael_ledger_apply(pair->one.ledger, pair->request, pair->one.exceptions);
-        (void)tael_ledger_apply(pair->several.ledger, pair->request, pair->several.exceptions);
+        tael_bench_request_begin(request, TAEL_OPERATION_create_accounts, count, &pair->op, &pair->timestamp);
+        (void)tael_ledger_apply(pair->one.ledger, request, pair->one.exceptions);
+        (void)tael_ledger_apply(pair->several.ledger, request, pair->several.exceptions);
     }
 }
 
 /* What limited accounts have to begin with comes from one more account, which is not. */
 static void accounts_fund(struct pair *pair) {
+    struct tael_request *request = pair->requests[0];
+    struct tael_transfer *events = (struct tael_transfer *)(void *)(request + 1);
     if (pair->mix != LIMITED && pair->mix != TIGHT) return;
     for (uint64_t made = 0; made < pair->accounts;) {
         uint32_t count = 0;
         for (; count < TAEL_EVENTS_MAX && made < pair->accounts; count++) {
-            pair->events[count] = (struct tael_transfer){.id = ++pair->id,
-                                                         .debit_account_id = pair->accounts + 1,
-                                                         .credit_account_id = ++made,
-                                                         .amount = pair->mix == TIGHT ? 575 : 1u << 30,
-                                                         .ledger = 1,
-                                                         .code = 1};
+            events[count] = (struct tael_transfer){.id = ++pair->id,
+                                                   .debit_account_id = pair->accounts + 1,
+                                                   .credit_account_id = ++made,
+                                                   .amount = pair->mix == TIGHT ? 575 : 1u << 30,
+                                                   .ledger = 1,
+                                                   .code = 1};
         }
-        tael_bench_request_begin(pair->request, TAEL_OPERATION_create_transfers, count, &pair->op, &pair->timestamp);
-        (void)tael_ledger_apply(pair->one.ledger, pair->request, pair->one.exceptions);
-        (void)tael_ledger_apply(pair->several.ledger, pair->request, pair->several.exceptions);
+        tael_bench_request_begin(request, TAEL_OPERATION_create_transfers, count, &pair->op, &pair->timestamp);
+        (void)tael_ledger_apply(pair->one.ledger, request, pair->one.exceptions);
+        (void)tael_ledger_apply(pair->several.ledger, request, pair->several.exceptions);
     }
 }
 
@@ -207,14 +221,21 @@ static void pair_open(struct pair *pair, const struct tael_bench_case *self) {
     pair->timestamp = TAEL_NS_PER_S;
     pair->request = aligned_alloc(TAEL_SECTOR_SIZE, TAEL_BLOCK_SIZE_MAX);
     TAEL_ASSERT(pair->request != NULL);
-    pair->events = (struct tael_transfer *)(void *)(pair->request + 1);
+    for (uint32_t i = 0; i < SLICE_BATCHES; i++) {
+        pair->requests[i] = aligned_alloc(TAEL_SECTOR_SIZE, TAEL_BLOCK_SIZE_MAX);
+        TAEL_ASSERT(pair->requests[i] != NULL);
+    }
     side_open(&pair->one, pair->accounts, 1);
     side_open(&pair->several, pair->accounts, workers);
-    const struct tael_sleeping sleeping = tael_threads_sleeping();
+    const struct tael_sleeping sleeping = tael_threads_sleeping(workers);
     struct tael_crew *crew = tael_crew_init(&pair->several.arena, workers, &sleeping);
     const struct tael_parallel_options options = {.team = tael_crew_team(crew), .events_min = 1};
     pair->several.parallel = tael_parallel_init(&pair->several.arena, &options, pair->several.ledger);
-    TAEL_ASSERT(tael_threads_begin(&pair->threads, crew, workers, NULL) == 0);
+    struct tael_topology topology;
+    struct tael_core_map map;
+    TAEL_ASSERT(tael_topology_read(&topology) == 0);
+    tael_core_map_choose(&topology, workers, &map);
+    TAEL_ASSERT(tael_threads_begin(&pair->threads, crew, workers, &map) == 0);
     accounts_make(pair);
     accounts_fund(pair);
 }
@@ -223,14 +244,8 @@ static void pair_close(struct pair *pair) {
     tael_threads_end(&pair->threads);
     tael_bench_unmap(&pair->one.arena);
     tael_bench_unmap(&pair->several.arena);
+    for (uint32_t i = 0; i < SLICE_BATCHES; i++) free(pair->requests[i]);
     free(pair->request);
-}
-
-static void slice_run(struct pair *pair) {
-    for (uint32_t i = 0; i < SLICE_BATCHES; i++) {
-        batch_make(pair);
-        both_apply(pair);
-    }
 }
 
 static void run_pair(struct tael_bench *run, const struct tael_bench_case *self) {

@@ -60,7 +60,7 @@ static void workers_init(struct tael_state *state, struct tael_arena *arena, con
     state->crew = NULL;
     state->parallel = NULL;
     if (options->workers <= 1) return;
-    const struct tael_sleeping sleeping = tael_threads_sleeping();
+    const struct tael_sleeping sleeping = tael_threads_sleeping(options->workers);
     state->crew = tael_crew_init(arena, options->workers, &sleeping);
     const struct tael_parallel_options parallel = {.team = tael_crew_team(state->crew),
                                                    .events_min = TAEL_PARALLEL_EVENTS_MIN};

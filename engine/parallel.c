@@ -19,7 +19,7 @@ struct feed {
 };
 
 /* Short legs, so that the first one, which nobody can apply meanwhile, takes little of a request's time. */
-enum { LEGS = 4, LEG_EVENTS = 512 };
+enum { LEGS = 4, LEG_EVENTS = 256 };
 
 struct tael_parallel {
     struct tael_parallel_options options;

@@ -41,9 +41,9 @@ static void word_publish(const struct tael_crew *crew, struct word *word, uint32
 }
 
 /* Returns when the word is no longer `value`, and what it is. */
-static uint32_t word_await(const struct tael_crew *crew, struct word *word, uint32_t value) {
+static uint32_t word_await(const struct tael_crew *crew, struct word *word, uint32_t value, uint32_t spins) {
     uint32_t now;
-    for (uint32_t i = 0; i < crew->sleeping.spins; i++) {
+    for (uint32_t i = 0; i < spins; i++) {
         now = atomic_load_explicit(&word->value, memory_order_acquire); /* A1, A2 */
         if (now != value) return now;
         _mm_pause();
@@ -65,7 +65,7 @@ static void crew_run(void *context, void (*pass)(void *argument, uint32_t worker
     word_publish(crew, &crew->turn, before + 1);
     pass(argument, 0);
     for (uint32_t i = 1; i < crew->workers; i++) {
-        const uint32_t ended = word_await(crew, &crew->ended[i], before);
+        const uint32_t ended = word_await(crew, &crew->ended[i], before, crew->sleeping.spins_pass);
         TAEL_ASSERT(ended == before + 1);
     }
 }
@@ -78,7 +78,7 @@ void tael_crew_work(struct tael_crew *crew, uint32_t worker) {
     TAEL_ASSERT(worker > 0);
     TAEL_ASSERT(worker < crew->workers);
     for (uint32_t turn = 0;;) {
-        turn = word_await(crew, &crew->turn, turn);
+        turn = word_await(crew, &crew->turn, turn, crew->sleeping.spins_idle);
         if (crew->pass == NULL) return;
         crew->pass(crew->argument, worker);
         word_publish(crew, &crew->ended[worker], turn);

@@ -32,7 +32,8 @@ struct tael_sleeping {
     void (*wait)(_Atomic uint32_t *word,
                  uint32_t value); /* until woken, unless the word has another value; may return early */
     void (*wake)(_Atomic uint32_t *word); /* all who wait on it: workers share the leader's */
-    uint32_t spins; /* before it sleeps */
+    uint32_t spins_idle; /* looks of a worker for the next pass, before it sleeps */
+    uint32_t spins_pass; /* the leader's for the end of one that is under way */
 };
 
 size_t tael_crew_size_bytes(uint32_t workers);

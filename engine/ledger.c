@@ -269,7 +269,12 @@ enum { GROUP = 4, AHEAD = 4 * GROUP };
 static void look_at_ids(const struct batch *batch, struct tael_transfer_ahead ahead[AHEAD], uint32_t first) {
     const struct tael_ledger *ledger = batch->ledger;
     const uint32_t end = batch->count < first + GROUP ? batch->count : first + GROUP;
-    if (batch->leg != NULL) return;
+    if (batch->leg != NULL) {
+        for (uint32_t i = first; i < end; i++) {
+            tael_transfer_hash_in_leg(batch->leg, &batch->events[i].transfer, &ahead[i % AHEAD]);
+        }
+        return;
+    }
     for (uint32_t i = first; i < end; i++) {
         tael_transfer_hash(ledger, &batch->events[i].transfer, &ahead[i % AHEAD]);
     }
@@ -353,10 +358,7 @@ uint32_t tael_ledger_apply_part(struct tael_ledger *ledger, const struct tael_le
 static void leg_fetch(const struct tael_leg *leg, uint32_t first, uint32_t count) {
     const uint32_t a_line = TAEL_CACHE_LINE / sizeof(uint32_t);
     for (uint32_t i = 0; i < count; i += TAEL_CACHE_LINE) __builtin_prefetch(&leg->own[first + i]);
-    for (uint32_t i = 0; i < count; i += a_line) {
-        __builtin_prefetch(&leg->debit[first + i]);
-        __builtin_prefetch(&leg->credit[first + i]);
-    }
+    for (uint32_t i = 0; i < count; i += a_line) __builtin_prefetch(&leg->debit[first + i]);
 }
 
 uint32_t tael_leg_apply(struct tael_leg *leg, const struct tael_leg_part *part, struct tael_exception *exceptions) {

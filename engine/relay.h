@@ -53,8 +53,7 @@ struct tael_leg {
     const struct tael_transfer *event[TAEL_LEG_EVENTS_MAX];
     uint32_t own_at[TAEL_LEG_EVENTS_MAX]; /* position or event */
     uint32_t pending_at[TAEL_LEG_EVENTS_MAX]; /* the same; where its own id is a post or void: of what that resolved */
-    uint32_t debit[TAEL_LEG_EVENTS_MAX]; /* number of the account that it nearly always is; 0: there is none */
-    uint32_t credit[TAEL_LEG_EVENTS_MAX];
+    uint32_t debit[TAEL_LEG_EVENTS_MAX]; /* number of the debit account, nearly always; 0: there is none */
     uint8_t own[TAEL_LEG_EVENTS_MAX]; /* enum tael_leg_id */
     uint8_t pending[TAEL_LEG_EVENTS_MAX];
     /* For itself: copies, for who applies changes what stands beside the originals all the time. */

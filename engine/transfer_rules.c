@@ -75,6 +75,13 @@ void tael_transfer_fetch_accounts(const struct tael_ledger *ledger, const struct
     __builtin_prefetch(ahead->credit, 1);
 }
 
+void tael_transfer_hash_in_leg(const struct tael_leg *leg, const struct tael_transfer *t,
+                               struct tael_transfer_ahead *ahead) {
+    if (t->flags & POST_OR_VOID) return;
+    ahead->credit_hash = tael_ledger_hash(leg->ledger, t->credit_account_id);
+    tael_id_index_fetch(&leg->ledger->accounts.index, ahead->credit_hash);
+}
+
 void tael_transfer_fetch_transfers_in_leg(const struct tael_leg *leg, uint32_t event, const struct tael_transfer *t) {
     if ((t->flags & POST_OR_VOID) == 0 || leg->pending[event] != TAEL_LEG_TRANSFER) return;
     tael_journal_prefetch(&leg->ledger->journal, leg->pending_at[event]);
@@ -92,7 +99,7 @@ void tael_transfer_fetch_accounts_in_leg(const struct tael_leg *leg, uint32_t ev
         return;
     }
     ahead->debit = leg->debit[event] == 0 ? NULL : &lines[leg->debit[event]];
-    ahead->credit = leg->credit[event] == 0 ? NULL : &lines[leg->credit[event]];
+    ahead->credit = tael_account_table_guess(&ledger->accounts, ahead->credit_hash);
     __builtin_prefetch(ahead->debit, 1);
     __builtin_prefetch(ahead->credit, 1);
 }

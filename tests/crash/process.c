@@ -91,8 +91,11 @@ void process_server_start(struct process_server *server) {
     const pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        become((const char *const[]){server->program, "start", "--listen", server->address, server->data, NULL}, log,
-               log);
+        char workers[16];
+        snprintf(workers, sizeof workers, "%" PRIu32, server->workers == 0 ? 1 : server->workers);
+        become((const char *const[]){server->program, "start", "--workers", workers, "--listen", server->address,
+                                     server->data, NULL},
+               log, log);
     }
     close(log);
     server->pid = child;

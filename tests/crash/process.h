@@ -15,6 +15,7 @@ struct process_server {
     char data[80]; /* the ledger, in it */
     char address[32]; /* 127.0.0.1:PORT */
     uint16_t port;
+    uint32_t workers; /* for the next start; 0: as many as by default */
     pid_t pid; /* 0: not running */
 };
 

@@ -3,7 +3,7 @@
  * Goal: nothing acknowledged is ever missing, nothing is there twice, the books balance, and after each kill the ledger
  * is, to the last bit of its digest, what the slow model makes of the same log.
  * Method: sessions post without a break, over all kills, and remember each answer (load.h). The server is killed at a
- * random moment, now and then while it is still starting. Then, offline: `tael verify` against the model. Then it is
+ * random moment, now and then while it is still starting, with one, two or three workers. Then, offline: `tael verify` against the model. Then it is
  * started again, and what was acknowledged is looked up, with the load going on.
  *
  * Usage: test_kills TAEL MODEL_DIGEST. TAEL_CRASH_KILLS sets the number of kills, TAEL_CRASH_SEED the seed, which is
@@ -82,6 +82,7 @@ static uint64_t checked_sum(void) {
 
 static void kill_once(uint64_t *random) {
     const bool early = load_random(random) % 5 == 0;
+    server.workers = 1 + (uint32_t)(load_random(random) % 3);
     process_server_start(&server);
     if (early) {
         sleep_ms(load_random(random) % 60);

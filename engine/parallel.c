@@ -5,18 +5,9 @@
 #include <tael/flag.h>
 #include <tael/operation.h>
 
+#include "engine/feed.h"
 #include "engine/relay.h"
 #include "engine/step.h"
-
-/* Where the next event stands: in a sub-batch of one of the requests. */
-struct feed {
-    const struct tael_request *request;
-    uint32_t number; /* of the request, from 0 */
-    uint32_t left; /* requests, this one included */
-    uint32_t batch;
-    uint32_t event; /* in the sub-batch */
-    uint32_t index; /* of the sub-batch's first event in the request */
-};
 
 /* Short legs, so that the first one, which nobody can apply meanwhile, takes little of a request's time. */
 enum { LEGS = 4, LEG_EVENTS = 256 };
@@ -31,7 +22,7 @@ struct tael_parallel {
     struct tael_leg *leg_now; /* being applied */
     struct tael_leg *leg_next; /* in the other worker's hands; without events: none */
     struct tael_leg *legs; /* LEGS of them */
-    struct feed feed;
+    struct tael_feed feed;
     /* Where exceptions go. */
     struct tael_exception *exceptions;
     uint32_t exception_count;
@@ -99,74 +90,17 @@ uint32_t tael_parallel_run_length(const struct tael_parallel *parallel, const st
     return events >= parallel->options.events_min ? length : 0;
 }
 
-/* --- cutting --- */
-
-/* Stands at an event, or at the end. */
-static void feed_settle(struct feed *feed) {
-    while (feed->left > 0) {
-        while (feed->batch < feed->request->batch_count) {
-            const uint32_t count = tael_request_batch_events(feed->request, feed->batch);
-            if (feed->event < count) return;
-            feed->index += count;
-            feed->event = 0;
-            feed->batch++;
-        }
-        TAEL_ASSERT(feed->index == feed->request->event_count);
-        feed->left--;
-        feed->number++;
-        if (feed->left > 0) feed->request = tael_request_next(feed->request);
-        feed->batch = 0;
-        feed->index = 0;
-    }
-}
-
-static bool feed_is_empty(const struct feed *feed) { return feed->left == 0; }
-
-/* The events from here to the end of the sub-batch. */
-static struct tael_ledger_part feed_part(const struct feed *feed) {
-    const struct tael_transfer *events = tael_request_payload(feed->request);
-    const uint32_t index = feed->index + feed->event;
-    return (struct tael_ledger_part){
-        .events = events + index,
-        .count = tael_request_batch_events(feed->request, feed->batch) - feed->event,
-        .index_first = index,
-        .timestamp_first = feed->request->timestamp - feed->request->event_count + 1 + index,
-        .ends_batch = true,
-    };
-}
-
-static bool is_linked(const struct tael_transfer *t) { return (t->flags & TAEL_TRANSFER_FLAG_linked) != 0; }
-
-/* Shortens a part to `room` events at the most and to whole chains. */
-static void part_cut(struct tael_ledger_part *part, uint32_t room) {
-    if (part->count <= room) return;
-    part->ends_batch = false;
-    part->count = room;
-    while (part->count > 0 && is_linked(&part->events[part->count - 1])) part->count--;
-}
-
-/* Shortens a part to the chain that it begins with. */
-static void part_cut_chain(struct tael_ledger_part *part) {
-    uint32_t count = 1;
-    while (count < part->count && is_linked(&part->events[count - 1])) count++;
-    part->ends_batch = part->ends_batch && count == part->count;
-    part->count = count;
-}
+/* --- steps --- */
 
 /* Fills a step with what comes next, as far as it goes. */
 static void step_fill(struct tael_parallel *parallel, struct tael_step *step) {
-    struct feed *feed = &parallel->feed;
+    struct tael_ledger_part part;
+    uint32_t request;
     tael_step_begin(step);
-    for (feed_settle(feed); !feed_is_empty(feed); feed_settle(feed)) {
-        struct tael_ledger_part part = feed_part(feed);
-        part_cut(&part, parallel->options.step_events - step->count);
-        if (part.count == 0) return;
-        tael_step_add(step, &part, feed->number);
-        feed->event += part.count;
+    while (tael_feed_take(&parallel->feed, parallel->options.step_events - step->count, &part, &request)) {
+        tael_step_add(step, &part, request);
     }
 }
-
-/* --- exceptions --- */
 
 /* Where the exceptions of request `number` begin, and those of the requests before it that had none. */
 static void outcomes_begin(struct tael_parallel *parallel, uint32_t number) {
@@ -190,8 +124,6 @@ static void exceptions_note(struct tael_parallel *parallel, const struct tael_st
         parallel->outcomes[segment->request].exception_count++;
     }
 }
-
-/* --- steps --- */
 
 static void part_apply(struct tael_parallel *parallel, const struct tael_ledger_part *part, uint32_t request) {
     outcomes_begin(parallel, request);
@@ -276,15 +208,15 @@ static void step_apply(struct tael_parallel *parallel) {
 
 /* A chain that is longer than a step or leg. */
 static void chain_apply(struct tael_parallel *parallel) {
-    struct tael_ledger_part part = feed_part(&parallel->feed);
-    part_cut_chain(&part);
-    part_apply(parallel, &part, parallel->feed.number);
-    parallel->feed.event += part.count;
+    struct tael_ledger_part part;
+    uint32_t request;
+    tael_feed_take_chain(&parallel->feed, &part, &request);
+    part_apply(parallel, &part, request);
 }
 
 static void steps_run(struct tael_parallel *parallel) {
     parallel->now->count = 0;
-    while (parallel->now->count > 0 || !feed_is_empty(&parallel->feed)) {
+    while (parallel->now->count > 0 || !tael_feed_is_empty(&parallel->feed)) {
         if (parallel->now->count > 0) {
             step_apply(parallel);
             continue;
@@ -292,7 +224,7 @@ static void steps_run(struct tael_parallel *parallel) {
         step_fill(parallel, parallel->now);
         if (parallel->now->count > 0) {
             run(parallel, pass_route);
-        } else if (!feed_is_empty(&parallel->feed)) {
+        } else if (!tael_feed_is_empty(&parallel->feed)) {
             chain_apply(parallel);
         }
     }
@@ -301,14 +233,11 @@ static void steps_run(struct tael_parallel *parallel) {
 /* --- legs --- */
 
 static void leg_fill(struct tael_parallel *parallel, struct tael_leg *leg, struct tael_leg *before) {
-    struct feed *feed = &parallel->feed;
+    struct tael_ledger_part part;
+    uint32_t request;
     tael_leg_begin(leg, before);
-    for (feed_settle(feed); !feed_is_empty(feed); feed_settle(feed)) {
-        struct tael_ledger_part part = feed_part(feed);
-        part_cut(&part, parallel->options.step_events - leg->count);
-        if (part.count == 0) return;
-        tael_leg_add(leg, &part, feed->number);
-        feed->event += part.count;
+    while (tael_feed_take(&parallel->feed, parallel->options.step_events - leg->count, &part, &request)) {
+        tael_leg_add(leg, &part, request);
     }
 }
 
@@ -364,13 +293,13 @@ static void relay_run(struct tael_parallel *parallel) {
     do {
         leg_fill(parallel, parallel->leg_next, parallel->leg_now);
         if (parallel->leg_now == NULL && parallel->leg_next->count == 0 && parallel->leg_done == NULL) {
-            if (!feed_is_empty(&parallel->feed)) chain_apply(parallel);
+            if (!tael_feed_is_empty(&parallel->feed)) chain_apply(parallel);
         } else {
             run(parallel, pass_leg);
             parallel->leg_done = NULL;
             legs_advance(parallel);
         }
-    } while (parallel->leg_now != NULL || parallel->leg_done != NULL || !feed_is_empty(&parallel->feed));
+    } while (parallel->leg_now != NULL || parallel->leg_done != NULL || !tael_feed_is_empty(&parallel->feed));
 }
 
 /* --- the interface --- */
@@ -379,13 +308,12 @@ uint32_t tael_parallel_apply(struct tael_parallel *parallel, const struct tael_r
                              struct tael_exception *exceptions, struct tael_outcome *outcomes,
                              uint32_t exception_first) {
     TAEL_ASSERT(count > 0);
-    parallel->feed = (struct feed){.request = first, .left = count};
+    parallel->feed = tael_feed_begin(first, count);
     parallel->exceptions = exceptions;
     parallel->exception_count = 0;
     parallel->outcomes = outcomes;
     parallel->outcome_count = 0;
     parallel->exception_first = exception_first;
-    feed_settle(&parallel->feed);
     if (is_relay(parallel->options.team.workers)) {
         relay_run(parallel);
     } else {

@@ -117,10 +117,13 @@ def port_free():
 
 
 class Server:
+    running = []  # a run that fails leaves none behind
+
     def __init__(self, directory, *options):
         self.address = f"127.0.0.1:{port_free()}"
         self.process = subprocess.Popen([TAEL, "start", *options, "--listen", self.address, directory],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        Server.running.append(self)
 
     def await_listening(self):
         host, port = self.address.split(":")
@@ -145,6 +148,7 @@ class Server:
     def end(self, how=signal.SIGTERM):
         self.process.send_signal(how)
         self.process.wait()
+        Server.running.remove(self)
 
 
 def idle(directory):
@@ -252,6 +256,8 @@ def main():
                     print(f"round {round_number + 1} of {options.rounds}: {name}", file=sys.stderr)
                 step()
     finally:
+        for server in list(Server.running):
+            server.end(signal.SIGKILL)
         shutil.rmtree(directory, ignore_errors=True)
         show()
         if options.json:

@@ -223,9 +223,10 @@ static int workers_begin(struct tael_server *server) {
         tael_error(&tael_command_start, "no threads for %" PRIu32 " workers: %s", workers, strerror(-error));
         return error;
     }
-    if (workers > topology.count) {
-        say("%" PRIu32 " workers on %" PRIu32 " processors wait for each other: fewer are faster", workers,
-            topology.count);
+    uint32_t allowed = 0;
+    for (uint32_t i = 0; i < topology.count; i++) allowed += topology.processors[i].is_allowed;
+    if (workers > allowed) {
+        say("%" PRIu32 " workers on %" PRIu32 " processors wait for each other: fewer are faster", workers, allowed);
     }
     return 0;
 }

@@ -1,7 +1,7 @@
 /* The server: joins network, sequencer, worker and log on one thread and one io_uring, and runs them until told to stop.
  *
  * Each role is a function that is polled and says how much it did; when none had work the thread sleeps in the kernel until
- * a completion or the next deadline. It never spins.
+ * a completion or the next deadline. It never spins; other workers, where there are any, do so briefly (cli/threads.h).
  *
  * Signals: SIGTERM and SIGINT drain, flush and end (the second one ends at once), SIGHUP confirms a leap of the wall clock,
  * SIGUSR1 prints the counters. */

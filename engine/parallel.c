@@ -76,10 +76,12 @@ static bool is_for_steps(const struct tael_request *request) {
 }
 
 uint32_t tael_parallel_run_length(const struct tael_parallel *parallel, const struct tael_request *first,
-                                  uint32_t count) {
+                                  uint32_t count, uint32_t *alone) {
     const struct tael_request *request = first;
     uint32_t length = 0;
     uint64_t events = 0;
+    TAEL_ASSERT(count > 0);
+    *alone = count;
     /* A trial balance under way watches every change of a balance, in their order. */
     if (parallel->ledger->audit.passed != NULL) return 0;
     while (length < count && is_for_steps(request)) {
@@ -87,6 +89,7 @@ uint32_t tael_parallel_run_length(const struct tael_parallel *parallel, const st
         request = tael_request_next(request);
         length++;
     }
+    *alone = length == 0 ? 1 : length;
     return events >= parallel->options.events_min ? length : 0;
 }
 

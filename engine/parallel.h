@@ -49,10 +49,10 @@ size_t tael_parallel_size_bytes(uint32_t workers);
 struct tael_parallel *tael_parallel_init(struct tael_arena *arena, const struct tael_parallel_options *options,
                                          struct tael_ledger *ledger);
 
-/* How many requests from this one on, of at most `count` that stand one behind the other, can be applied together: 0 when this
- * one is for tael_ledger_apply. */
+/* How many requests from this one on, of at most `count` that stand one behind the other, can be applied together; 0 when this
+ * one is for tael_ledger_apply, and then so are the first `alone`, at least 1: it need not be asked for those again. */
 uint32_t tael_parallel_run_length(const struct tael_parallel *parallel, const struct tael_request *first,
-                                  uint32_t count);
+                                  uint32_t count, uint32_t *alone);
 
 /* Applies `count` such requests. Writes the exceptions of all of them, one request's behind the other's, and where they stand;
  * `exception_first` is the place of the first in the block. Returns how many exceptions. */

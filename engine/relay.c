@@ -8,8 +8,6 @@
 
 enum { DISTANCE = 16 };
 
-#define POST_OR_VOID (TAEL_TRANSFER_FLAG_post_pending_transfer | TAEL_TRANSFER_FLAG_void_pending_transfer)
-
 void tael_leg_begin(struct tael_leg *leg, struct tael_leg *before) {
     leg->before = before;
     leg->count = 0;
@@ -65,7 +63,7 @@ static void id_claim(struct tael_leg *leg, uint32_t event) {
     leg->own[event] = TAEL_LEG_NONE;
     if (!tael_transfer_may_have_id(t)) return; /* it is refused before its id is looked up */
     /* Before its own claim: an event can't post itself. */
-    if (t->flags & POST_OR_VOID) pending_find(leg, event, t->pending_id);
+    if (t->flags & TAEL_TRANSFER_RESOLVES) pending_find(leg, event, t->pending_id);
     struct tael_index_probe probe = tael_index_probe_begin(index, leg->id_hash[event]);
     const enum tael_leg_id found = id_find(leg, t->id, &probe, &leg->own_at[event]);
     if (TAEL_LIKELY(found == TAEL_LEG_NONE)) {
@@ -76,7 +74,7 @@ static void id_claim(struct tael_leg *leg, uint32_t event) {
     leg->own[event] = (uint8_t)found;
     if (found != TAEL_LEG_TRANSFER) return;
     const struct tael_transfer *existing = &leg->bodies[leg->own_at[event]];
-    if (existing->flags & POST_OR_VOID) pending_find(leg, event, existing->pending_id);
+    if (existing->flags & TAEL_TRANSFER_RESOLVES) pending_find(leg, event, existing->pending_id);
 }
 
 static void events_list(struct tael_leg *leg) {

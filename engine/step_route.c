@@ -9,7 +9,6 @@
 
 enum { GROUP = 16 };
 
-#define POST_OR_VOID (TAEL_TRANSFER_FLAG_post_pending_transfer | TAEL_TRANSFER_FLAG_void_pending_transfer)
 #define MOVES_EXACTLY                                                                                                  \
     (TAEL_TRANSFER_FLAG_balancing_debit | TAEL_TRANSFER_FLAG_balancing_credit | TAEL_TRANSFER_FLAG_closing_debit |     \
      TAEL_TRANSFER_FLAG_closing_credit)
@@ -85,7 +84,7 @@ static void event_route(struct tael_step *step, uint32_t worker, uint32_t event,
     if (TAEL_UNLIKELY(refusal != 0)) {
         step->refusal[event] = (uint8_t)refusal;
     } else if (TAEL_LIKELY(tael_transfer_may_have_id(t))) {
-        kind = t->flags & POST_OR_VOID ? kind_of_resolver(t) : kind_of_plain(own, t, step->timestamp[event]);
+        kind = t->flags & TAEL_TRANSFER_RESOLVES ? kind_of_resolver(t) : kind_of_plain(own, t, step->timestamp[event]);
     }
     if (TAEL_UNLIKELY((t->flags & TAEL_TRANSFER_FLAG_linked) != 0 && !ends_batch)) {
         kind |= TAEL_STEP_LINKED;

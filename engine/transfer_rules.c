@@ -18,7 +18,6 @@ struct view {
 
 #define BOTH __attribute__((always_inline)) static inline
 
-#define POST_OR_VOID (TAEL_TRANSFER_FLAG_post_pending_transfer | TAEL_TRANSFER_FLAG_void_pending_transfer)
 #define BALANCING (TAEL_TRANSFER_FLAG_balancing_debit | TAEL_TRANSFER_FLAG_balancing_credit)
 #define CLOSING (TAEL_TRANSFER_FLAG_closing_debit | TAEL_TRANSFER_FLAG_closing_credit)
 
@@ -27,7 +26,7 @@ struct view {
 void tael_transfer_hash(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
                         struct tael_transfer_ahead *ahead) {
     ahead->id_hash = tael_ledger_hash(ledger, transfer->id);
-    if (transfer->flags & POST_OR_VOID) {
+    if (transfer->flags & TAEL_TRANSFER_RESOLVES) {
         ahead->debit_hash = tael_ledger_hash(ledger, transfer->pending_id);
         return;
     }
@@ -37,7 +36,7 @@ void tael_transfer_hash(const struct tael_ledger *ledger, const struct tael_tran
 
 void tael_transfer_fetch_buckets(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
                                  const struct tael_transfer_ahead *ahead) {
-    if (transfer->flags & POST_OR_VOID) {
+    if (transfer->flags & TAEL_TRANSFER_RESOLVES) {
         tael_id_index_fetch(&ledger->index, ahead->debit_hash);
         return;
     }
@@ -49,7 +48,7 @@ void tael_transfer_fetch_transfers(const struct tael_ledger *ledger, const struc
                                    const struct tael_transfer_ahead *ahead) {
     uint64_t position;
     tael_id_index_fetch(&ledger->index, ahead->id_hash);
-    if ((transfer->flags & POST_OR_VOID) == 0) return;
+    if ((transfer->flags & TAEL_TRANSFER_RESOLVES) == 0) return;
     if (tael_ledger_guess_transfer(ledger, ahead->debit_hash, &position)) {
         tael_journal_prefetch(&ledger->journal, position);
     }
@@ -65,7 +64,7 @@ static void fetch_pending_accounts(const struct tael_ledger *ledger, uint64_t pe
 
 void tael_transfer_fetch_accounts(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
                                   struct tael_transfer_ahead *ahead) {
-    if (transfer->flags & POST_OR_VOID) {
+    if (transfer->flags & TAEL_TRANSFER_RESOLVES) {
         fetch_pending_accounts(ledger, ahead->debit_hash);
         return;
     }
@@ -77,13 +76,13 @@ void tael_transfer_fetch_accounts(const struct tael_ledger *ledger, const struct
 
 void tael_transfer_hash_in_leg(const struct tael_leg *leg, const struct tael_transfer *t,
                                struct tael_transfer_ahead *ahead) {
-    if (t->flags & POST_OR_VOID) return;
+    if (t->flags & TAEL_TRANSFER_RESOLVES) return;
     ahead->credit_hash = tael_ledger_hash(leg->ledger, t->credit_account_id);
     tael_id_index_fetch(&leg->ledger->accounts.index, ahead->credit_hash);
 }
 
 void tael_transfer_fetch_transfers_in_leg(const struct tael_leg *leg, uint32_t event, const struct tael_transfer *t) {
-    if ((t->flags & POST_OR_VOID) == 0 || leg->pending[event] != TAEL_LEG_TRANSFER) return;
+    if ((t->flags & TAEL_TRANSFER_RESOLVES) == 0 || leg->pending[event] != TAEL_LEG_TRANSFER) return;
     tael_journal_prefetch(&leg->ledger->journal, leg->pending_at[event]);
 }
 
@@ -91,7 +90,7 @@ void tael_transfer_fetch_accounts_in_leg(const struct tael_leg *leg, uint32_t ev
                                          struct tael_transfer_ahead *ahead) {
     const struct tael_ledger *ledger = leg->ledger;
     struct tael_account_line *lines = ledger->accounts.lines;
-    if (t->flags & POST_OR_VOID) {
+    if (t->flags & TAEL_TRANSFER_RESOLVES) {
         if (leg->pending[event] != TAEL_LEG_TRANSFER) return;
         const struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, leg->pending_at[event]);
         __builtin_prefetch(&lines[trace->debit_number], 1);
@@ -160,7 +159,7 @@ static uint32_t check_exists(const struct tael_transfer *t, const struct tael_tr
     if (t->pending_id != existing->pending_id) return TAEL_TRANSFER_exists_with_different_pending_id;
     if (t->timeout != existing->timeout) return TAEL_TRANSFER_exists_with_different_timeout;
 
-    const bool resolves = (t->flags & POST_OR_VOID) != 0;
+    const bool resolves = (t->flags & TAEL_TRANSFER_RESOLVES) != 0;
     const bool any = resolves; /* zero ids, ledger and code match anything */
     if (t->debit_account_id != existing->debit_account_id && !(any && t->debit_account_id == 0)) {
         return TAEL_TRANSFER_exists_with_different_debit_account_id;
@@ -233,7 +232,8 @@ BOTH const struct tael_transfer *resolved_by(const struct tael_ledger *ledger, s
 BOTH uint32_t repeat(const struct tael_ledger *ledger, struct view view, const struct tael_transfer *t,
                      uint64_t position, uint64_t *timestamp) {
     const struct tael_transfer *existing = tael_journal_body(&ledger->journal, position);
-    const struct tael_transfer *pending = existing->flags & POST_OR_VOID ? resolved_by(ledger, view, existing) : NULL;
+    const struct tael_transfer *pending =
+        existing->flags & TAEL_TRANSFER_RESOLVES ? resolved_by(ledger, view, existing) : NULL;
     const uint32_t status = check_exists(t, existing, pending);
     if (status == TAEL_TRANSFER_exists) *timestamp = existing->timestamp;
     return status;
@@ -339,7 +339,8 @@ static uint32_t id_refusal(const struct tael_transfer *t) {
 
 uint32_t tael_transfer_check_resolver(const struct tael_transfer *t) {
     const uint32_t excluded = TAEL_TRANSFER_FLAG_pending | BALANCING | CLOSING;
-    if ((t->flags & POST_OR_VOID) == POST_OR_VOID) return TAEL_TRANSFER_flags_are_mutually_exclusive;
+    if ((t->flags & TAEL_TRANSFER_RESOLVES) == TAEL_TRANSFER_RESOLVES)
+        return TAEL_TRANSFER_flags_are_mutually_exclusive;
     if (t->flags & excluded) return TAEL_TRANSFER_flags_are_mutually_exclusive;
     if (t->pending_id == 0) return TAEL_TRANSFER_pending_id_must_not_be_zero;
     if (t->pending_id == TAEL_U128_MAX) return TAEL_TRANSFER_pending_id_must_not_be_int_max;
@@ -631,7 +632,7 @@ BOTH uint32_t create(struct tael_ledger *ledger, struct view view, const struct 
     case TAEL_ID_FREE:
         break;
     }
-    if (t->flags & POST_OR_VOID) return post_or_void(ledger, view, t, ahead->debit_hash, &found, timestamp);
+    if (t->flags & TAEL_TRANSFER_RESOLVES) return post_or_void(ledger, view, t, ahead->debit_hash, &found, timestamp);
     return plain_or_pending(ledger, view, t, ahead, &found, timestamp);
 }
 
@@ -650,7 +651,7 @@ uint32_t tael_transfer_create_in_step(struct tael_step *step, uint32_t event, ui
     const struct tael_transfer *t = step->event[event];
     struct tael_transfer_ahead ahead;
     tael_transfer_hash(ledger, t, &ahead);
-    const bool names_accounts = (t->flags & POST_OR_VOID) == 0;
+    const bool names_accounts = (t->flags & TAEL_TRANSFER_RESOLVES) == 0;
     const uint32_t debit = names_accounts ? step->number[TAEL_STEP_DEBIT][event] : 0;
     const uint32_t credit = names_accounts ? step->number[TAEL_STEP_CREDIT][event] : 0;
     ahead.debit = debit == 0 ? NULL : &ledger->accounts.lines[debit];
@@ -684,7 +685,7 @@ BOTH void take_back_effects(struct tael_ledger *ledger, struct view view, uint64
     const struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, position);
     struct tael_account_line *debit = &ledger->accounts.lines[trace->debit_number];
     struct tael_account_line *credit = &ledger->accounts.lines[trace->credit_number];
-    if (body->flags & POST_OR_VOID) {
+    if (body->flags & TAEL_TRANSFER_RESOLVES) {
         take_back_resolution(ledger, view, body, debit, credit);
         return;
     }

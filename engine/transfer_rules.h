@@ -30,6 +30,8 @@ void tael_transfer_fetch_transfers(const struct tael_ledger *ledger, const struc
 void tael_transfer_fetch_accounts(const struct tael_ledger *ledger, const struct tael_transfer *transfer,
                                   struct tael_transfer_ahead *ahead);
 
+#define TAEL_TRANSFER_RESOLVES (TAEL_TRANSFER_FLAG_post_pending_transfer | TAEL_TRANSFER_FLAG_void_pending_transfer)
+
 struct tael_step;
 struct tael_leg;
 

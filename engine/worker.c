@@ -118,14 +118,18 @@ static uint32_t apply_request(struct tael_worker *worker, const struct tael_requ
     return count;
 }
 
-/* How many requests from this one on several workers can apply together; 0: it is for one worker. */
-static uint32_t run_length(const struct tael_worker *worker, const struct tael_request *request, uint32_t count) {
+/* How many requests from this one on several workers can apply together; 0: so many are for one worker. An op that is left out is,
+ * by itself. */
+static uint32_t run_length(const struct tael_worker *worker, const struct tael_request *request, uint32_t count,
+                           uint32_t *alone) {
+    *alone = count;
     if (worker->options.parallel == NULL) return 0;
     for (uint32_t i = 0; i < worker->options.skipped_ops_count; i++) {
         const uint64_t skipped = worker->options.skipped_ops[i];
         if (skipped >= request->op && skipped - request->op < count) count = (uint32_t)(skipped - request->op);
     }
-    return count == 0 ? 0 : tael_parallel_run_length(worker->options.parallel, request, count);
+    *alone = 1;
+    return count == 0 ? 0 : tael_parallel_run_length(worker->options.parallel, request, count, alone);
 }
 
 /* Returns the request behind the run. */
@@ -172,9 +176,12 @@ void tael_worker_apply(struct tael_worker *worker, const struct tael_block *bloc
     const struct tael_request *request = tael_block_first_request(block);
     struct look looks[LOOKS] = {{.request = request}, {.request = request}, {.request = request}};
     uint32_t exception_count = 0;
+    uint32_t asked = 0; /* those below are known to be for one worker */
     for (uint32_t i = 0; i < block->request_count;) {
         TAEL_ASSERT(request->op == block->first_op + i);
-        const uint32_t length = run_length(worker, request, block->request_count - i);
+        uint32_t alone = 0;
+        const uint32_t length = i < asked ? 0 : run_length(worker, request, block->request_count - i, &alone);
+        asked = i + alone > asked ? i + alone : asked;
         if (length > 0) {
             request = apply_run(worker, block, i, request, length, &exception_count);
             i += length;

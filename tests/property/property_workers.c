@@ -1,7 +1,8 @@
 /* Several workers against the model, block by block, with threads of their own.
  *
  * Blocks of random requests of all kinds go through the worker as in a server; the same requests, one by one, through the model. After every
- * block: the same outcome of each request, the same usage, the same digest. Steps are short, so that blocks have many, and
+ * block: the same outcome of each request, the same usage, the same digest. Steps are short, so that blocks have many, in half of
+ * the runs short stretches are left to one worker, and
  * before and behind every pass each thread may dawdle for a while.
  *
  *     property_workers [--seed S] [--runs N] [--events N] [--workers N]
@@ -125,7 +126,7 @@ static void run_open(struct run *run, uint64_t seed, uint32_t events, uint32_t w
     for (uint32_t i = 0; i < run->workers; i++) run->dawdle[i].state = seed + i;
     const struct tael_parallel_options parallel = {
         .team = {.workers = run->workers, .run = run_dawdling, .context = run},
-        .events_min = 1,
+        .events_min = test_random_once_in(&random, 2) ? 1 : 1 + (uint32_t)test_random_below(&random, 150),
         .step_events = 1 + (uint32_t)test_random_below(&random, 300),
     };
     run->parallel = tael_parallel_init(&run->arena, &parallel, run->ledger);

@@ -95,9 +95,10 @@ enum tael_eviction_reason tael_query_body_check(uint8_t operation, const void *b
 
 /* There is one worker. */
 uint32_t tael_parallel_run_length(const struct tael_parallel *parallel, const struct tael_request *first,
-                                  uint32_t count) {
+                                  uint32_t count, uint32_t *alone) {
     (void)first;
     (void)count;
+    (void)alone;
     TAEL_ASSERT(parallel == NULL);
     return 0;
 }

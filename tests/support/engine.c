@@ -61,7 +61,8 @@ void test_engine_close(struct test_engine *engine) {
 }
 
 static uint32_t apply_to_ledger(struct test_engine *engine, const struct tael_request *request) {
-    if (engine->parallel == NULL || tael_parallel_run_length(engine->parallel, request, 1) == 0) {
+    uint32_t alone;
+    if (engine->parallel == NULL || tael_parallel_run_length(engine->parallel, request, 1, &alone) == 0) {
         return tael_ledger_apply(engine->ledger, request, engine->exceptions);
     }
     struct tael_outcome outcome;

@@ -8,6 +8,7 @@
 #include <tael/operation.h>
 
 #include "engine/query.h"
+#include "engine/reads.h"
 
 #define CAPABILITIES_KNOWN TAEL_CAPABILITY_BUSY
 
@@ -16,30 +17,7 @@ struct flight {
     tael_connection connection; /* of the client's last use */
     uint32_t link;
     uint32_t release; /* of the request's last (re)transmission */
-    struct read *read; /* NULL where none is in flight */
-};
-
-/* A read from its admission to its reply. */
-struct read {
-    struct tael_read_job job;
-    struct tael_message *message; /* lent by net while the job needs its body */
-    uint32_t message_link; /* the link that it came by */
-    struct tael_reply *reply;
-    struct read *next;
-    uint32_t reply_size_max;
-    uint32_t session_index;
-    /* What its reply needs; the session may be gone by then. */
-    tael_u128 client;
-    tael_u128 checksum;
-    tael_connection connection;
-    uint32_t link;
-    uint32_t release;
-    uint32_t request;
-};
-
-struct read_queue {
-    struct read *first;
-    struct read *last;
+    struct tael_read *read; /* NULL where none is in flight */
 };
 
 /* A bounded first-in first-out queue of blocks. */
@@ -77,10 +55,7 @@ struct tael_sequencer {
     uint64_t log_bytes; /* of all blocks closed since the start, padded */
 
     struct tael_reply_pools replies;
-    struct read *reads_free;
-    uint32_t reads_in_flight;
-    struct read_queue reads_waiting[TAEL_REPLY_POOLS]; /* for a buffer of that pool */
-    struct read_queue reads_done; /* waiting until their op is durable */
+    struct tael_reads reads;
 
     struct tael_sequencer_input input; /* of this turn */
     struct tael_sequencer_counters counters;
@@ -118,7 +93,7 @@ size_t tael_sequencer_size_bytes(const struct tael_sequencer_options *options) {
            tael_arena_share(options->blocks_max * sizeof(struct tael_block)) +
            2 * tael_arena_share(options->blocks_max * sizeof(struct tael_block *)) + tael_arena_share_aligned(0) +
            options->blocks_max * block_size_bytes() + tael_reply_pools_size_bytes(replies.of) +
-           tael_arena_share(options->reads_max * sizeof(struct read));
+           tael_reads_size_bytes(options->reads_max);
 }
 
 static void block_push(struct block_queue *queue, struct tael_block *block) {
@@ -152,19 +127,10 @@ static void blocks_init(struct tael_sequencer *sequencer, struct tael_arena *are
     }
 }
 
-static void reads_init(struct tael_sequencer *sequencer, struct tael_arena *arena) {
-    struct read *reads = tael_arena_take(arena, sequencer->options.reads_max * sizeof(struct read));
-    for (uint32_t i = 0; i < sequencer->options.reads_max; i++) {
-        reads[i].next = sequencer->reads_free;
-        sequencer->reads_free = &reads[i];
-    }
-}
-
 struct tael_sequencer *tael_sequencer_init(struct tael_arena *arena, const struct tael_sequencer_options *options,
                                            struct tael_sessions *sessions, struct tael_link *links, uint32_t link_count,
                                            struct tael_worker_link *worker) {
     TAEL_ASSERT(options->blocks_max >= 2);
-    TAEL_ASSERT(options->reads_max > 0);
     TAEL_ASSERT(link_count <= TAEL_LINKS_MAX);
     TAEL_ASSERT(options->sessions_max == tael_sessions_usage(sessions).sessions_max);
     struct tael_sequencer *sequencer = tael_arena_take(arena, sizeof *sequencer);
@@ -178,7 +144,7 @@ struct tael_sequencer *tael_sequencer_init(struct tael_arena *arena, const struc
     blocks_init(sequencer, arena);
     const struct reply_counts replies = reply_counts(options);
     tael_reply_pools_init(&sequencer->replies, arena, replies.of);
-    reads_init(sequencer, arena);
+    tael_reads_init(&sequencer->reads, arena, options->reads_max, worker, &sequencer->replies);
     return sequencer;
 }
 
@@ -569,22 +535,6 @@ static enum verdict admit_create(struct tael_sequencer *sequencer, uint32_t link
     return VERDICT_DONE;
 }
 
-static void read_push(struct read_queue *queue, struct read *read) {
-    read->next = NULL;
-    if (queue->first == NULL) {
-        queue->first = read;
-    } else {
-        queue->last->next = read;
-    }
-    queue->last = read;
-}
-
-static struct read *read_pop(struct read_queue *queue) {
-    struct read *read = queue->first;
-    queue->first = read->next;
-    return read;
-}
-
 static enum verdict admit_read(struct tael_sequencer *sequencer, uint32_t link, struct tael_message *message,
                                uint32_t index) {
     const struct tael_frame_request *header = &message->frame->request;
@@ -594,25 +544,9 @@ static enum verdict admit_read(struct tael_sequencer *sequencer, uint32_t link, 
         tael_query_body_check(header->operation, message->body, body_size, &reply_size_max);
     if (reason != 0) return refuse(sequencer, link, message, reason);
     TAEL_ASSERT(reply_size_max <= TAEL_BODY_SIZE_MAX);
-    struct read *read = sequencer->reads_free;
+    struct tael_read *read = tael_reads_begin(&sequencer->reads, message, link, index, reply_size_max);
     if (read == NULL) return VERDICT_WAIT;
-    sequencer->reads_free = read->next;
-    sequencer->reads_in_flight++;
-    *read = (struct read){
-        .job = {.body = message->body, .body_size = body_size, .operation = header->operation},
-        .message = message,
-        .message_link = link,
-        .reply_size_max = reply_size_max,
-        .session_index = index,
-        .client = header->client,
-        .checksum = message->frame->checksum,
-        .connection = message->connection,
-        .link = link,
-        .release = message->frame->release,
-        .request = header->request,
-    };
     sequencer->flights[index].read = read;
-    read_push(&sequencer->reads_waiting[tael_reply_pool_for(reply_size_max)], read);
     sequencer->counters.reads++;
     return VERDICT_HELD;
 }
@@ -621,16 +555,14 @@ static enum verdict admit_read(struct tael_sequencer *sequencer, uint32_t link, 
 static bool read_in_flight_settles(struct tael_sequencer *sequencer, uint32_t link, const struct tael_message *message,
                                    uint32_t index) {
     const struct tael_frame_request *header = &message->frame->request;
-    struct read *read = sequencer->flights[index].read;
+    struct tael_read *read = sequencer->flights[index].read;
     if (read == NULL || header->request > read->request) return false;
     if (header->request < read->request) {
         sequencer->counters.dropped_old++;
     } else if (message->frame->checksum != read->checksum) {
         sequencer->counters.dropped_checksum++;
     } else {
-        read->connection = message->connection;
-        read->link = link;
-        read->release = message->frame->release;
+        tael_read_readdress(read, message, link);
         sequencer->counters.dropped_in_progress++;
     }
     return true;
@@ -741,71 +673,28 @@ static uint32_t answer_blocks(struct tael_sequencer *sequencer) {
     return work;
 }
 
-/* The reply to a read: at the op and timestamp that it shows. Its context is unique as its request's checksum is. */
-static void read_answer(struct tael_sequencer *sequencer, struct read *read) {
-    read->reply->frame->reply = (struct tael_frame_reply){
-        .request_checksum = read->checksum,
-        .context = read->checksum ^ tael_session_context(read->job.op, read->job.timestamp),
-        .client = read->client,
-        .op = read->job.op,
-        .commit = read->job.op,
-        .timestamp = read->job.timestamp,
-        .request = read->request,
-        .operation = read->job.operation,
-    };
+static void read_answer(struct tael_sequencer *sequencer, struct tael_read *read) {
     reply_send(sequencer, read->reply, TAEL_COMMAND_REPLY, read->job.reply_size, read->link, read->connection,
                read->release);
     struct flight *flight = &sequencer->flights[read->session_index];
     if (flight->read == read) flight->read = NULL;
-    read->next = sequencer->reads_free;
-    sequencer->reads_free = read;
-    sequencer->reads_in_flight--;
+    tael_reads_end(&sequencer->reads, read);
     sequencer->counters.replies++;
 }
 
 static uint32_t answer_reads(struct tael_sequencer *sequencer) {
     uint32_t work = 0;
-    struct tael_read_job *job;
-    while ((job = tael_ring_pop(&sequencer->worker->reads_done)) != NULL) {
-        struct read *read = (struct read *)(void *)job; /* its first member */
-        TAEL_ASSERT(job->op > 0);
-        TAEL_ASSERT(job->reply_size <= read->reply_size_max);
+    struct tael_read *read;
+    while ((read = tael_reads_collect(&sequencer->reads)) != NULL) {
         message_release(sequencer, read->message_link, read->message);
         read->message = NULL;
-        read_push(&sequencer->reads_done, read);
         work++;
     }
-    struct read_queue waiting = {0};
-    while (sequencer->reads_done.first != NULL) {
-        struct read *read = read_pop(&sequencer->reads_done);
-        if (read->job.op > sequencer->input.durable) {
-            read_push(&waiting, read);
-            continue;
-        }
+    struct tael_read *next;
+    for (read = tael_reads_take_durable(&sequencer->reads, sequencer->input.durable); read != NULL; read = next) {
+        next = read->next;
         read_answer(sequencer, read);
         work++;
-    }
-    sequencer->reads_done = waiting;
-    return work;
-}
-
-/* Lends waiting reads to the worker as buffers allow. */
-static uint32_t start_reads(struct tael_sequencer *sequencer) {
-    uint32_t work = 0;
-    for (uint32_t i = 0; i < TAEL_REPLY_POOLS; i++) {
-        struct read_queue *queue = &sequencer->reads_waiting[i];
-        while (queue->first != NULL) {
-            struct tael_reply *reply =
-                tael_reply_take(&sequencer->replies, queue->first->reply_size_max,
-                                tael_reply_reserve(&sequencer->replies, (enum tael_reply_pool)i));
-            if (reply == NULL) break;
-            struct read *read = read_pop(queue);
-            read->reply = reply;
-            read->job.reply_body = reply_body(reply);
-            const bool pushed = tael_ring_push(&sequencer->worker->reads, &read->job);
-            TAEL_ASSERT(pushed);
-            work++;
-        }
     }
     return work;
 }
@@ -877,7 +766,7 @@ uint32_t tael_sequencer_poll(struct tael_sequencer *sequencer, const struct tael
     work += answer_reads(sequencer);
     work += insert_pulse(sequencer);
     work += take_links(sequencer);
-    work += start_reads(sequencer);
+    work += tael_reads_lend(&sequencer->reads);
     work += close_when_due(sequencer);
     return work;
 }
@@ -895,7 +784,7 @@ void tael_sequencer_drain(struct tael_sequencer *sequencer) { sequencer->drainin
 
 bool tael_sequencer_is_idle(const struct tael_sequencer *sequencer) {
     if (sequencer->open != NULL && sequencer->open->request_count > 0) return false;
-    if (sequencer->blocks_closed.count > 0 || sequencer->reads_in_flight > 0) return false;
+    if (sequencer->blocks_closed.count > 0 || sequencer->reads.in_flight > 0) return false;
     return tael_replies_all_home(&sequencer->replies);
 }
 

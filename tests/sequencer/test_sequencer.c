@@ -1238,6 +1238,29 @@ static void test_drain_finishes_what_has_an_op_and_takes_no_more(void **state) {
     assert_int_equal(counters()->logged, 3);
 }
 
+static void test_drain_finishes_reads(void **state) {
+    (void)state;
+    struct client writer = client_open(1);
+    struct client readers[4];
+    for (uint32_t i = 0; i < 4; i++) readers[i] = client_open(2 + i);
+    bench.durable_held = true;
+    send_events(&writer, TAEL_OPERATION_create_transfers, 1);
+    bench_run(&bench);
+    /* Of large buffers reads get three: the fourth waits for one, the others for the log. */
+    for (uint32_t i = 0; i < 4; i++) send_read(&readers[i], 1, 100000, 0);
+    bench_run(&bench);
+    tael_sequencer_drain(bench.sequencer);
+    assert_false(tael_sequencer_is_idle(bench.sequencer));
+    bench.durable_held = false;
+    for (uint32_t i = 0; i < 5; i++) {
+        bench_run(&bench);
+        expect_frame(TAEL_COMMAND_REPLY);
+    }
+    bench_run(&bench);
+    expect_silence();
+    assert_true(tael_sequencer_is_idle(bench.sequencer));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_default, close_bench)
 
 int main(void) {
@@ -1289,6 +1312,7 @@ int main(void) {
         TEST(test_replay_stops_at_an_op),
         TEST(test_nothing_is_allocated_after_the_start),
         TEST(test_drain_finishes_what_has_an_op_and_takes_no_more),
+        TEST(test_drain_finishes_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -271,7 +271,7 @@ static void look_at_ids(const struct batch *batch, struct tael_transfer_ahead ah
     const uint32_t end = batch->count < first + GROUP ? batch->count : first + GROUP;
     if (batch->leg != NULL) {
         for (uint32_t i = first; i < end; i++) {
-            tael_transfer_hash_in_leg(batch->leg, &batch->events[i].transfer, &ahead[i % AHEAD]);
+            tael_transfer_hash_in_leg(batch->leg, batch->leg_first + i, &batch->events[i].transfer, &ahead[i % AHEAD]);
         }
         return;
     }

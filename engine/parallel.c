@@ -9,8 +9,8 @@
 #include "engine/relay.h"
 #include "engine/step.h"
 
-/* Short legs, so that the first one, which nobody can apply meanwhile, takes little of a request's time. */
-enum { LEGS = 4, LEG_EVENTS = 256 };
+/* Short legs, the first ones shorter still: nothing is applied while the first one is looked up. */
+enum { LEGS = 4, LEG_EVENTS = 256, LEG_EVENTS_FIRST = 64 };
 
 struct tael_parallel {
     struct tael_parallel_options options;
@@ -22,6 +22,7 @@ struct tael_parallel {
     struct tael_leg *leg_now; /* being applied */
     struct tael_leg *leg_next; /* in the other worker's hands; without events: none */
     struct tael_leg *legs; /* LEGS of them */
+    uint32_t leg_room; /* events of the next one */
     struct tael_feed feed;
     /* Where exceptions go. */
     struct tael_exception *exceptions;
@@ -235,13 +236,20 @@ static void steps_run(struct tael_parallel *parallel) {
 
 /* --- legs --- */
 
-static void leg_fill(struct tael_parallel *parallel, struct tael_leg *leg, struct tael_leg *before) {
+static void leg_take(struct tael_parallel *parallel, struct tael_leg *leg, uint32_t events_max) {
     struct tael_ledger_part part;
     uint32_t request;
-    tael_leg_begin(leg, before);
-    while (tael_feed_take(&parallel->feed, parallel->options.step_events - leg->count, &part, &request)) {
+    while (tael_feed_take(&parallel->feed, events_max - leg->count, &part, &request)) {
         tael_leg_add(leg, &part, request);
     }
+}
+
+static void leg_fill(struct tael_parallel *parallel, struct tael_leg *leg, struct tael_leg *before) {
+    const uint32_t events_max = parallel->options.step_events;
+    tael_leg_begin(leg, before);
+    leg_take(parallel, leg, parallel->leg_room);
+    if (leg->count == 0) leg_take(parallel, leg, events_max); /* a long chain comes next, or nothing */
+    parallel->leg_room = 2 * parallel->leg_room < events_max ? 2 * parallel->leg_room : events_max;
 }
 
 static void leg_apply(struct tael_parallel *parallel, struct tael_leg *leg) {
@@ -252,6 +260,7 @@ static void leg_apply(struct tael_parallel *parallel, struct tael_leg *leg) {
         parallel->exception_count += count;
         parallel->outcomes[part->request].exception_count += count;
     }
+    atomic_store_explicit(&leg->applied, true, memory_order_relaxed); /* relaxed: a hint */
     _mm_sfence(); /* bodies and history were written past the caches; the worker ahead reads ids there */
 }
 
@@ -293,6 +302,8 @@ static void relay_run(struct tael_parallel *parallel) {
     parallel->leg_done = NULL;
     parallel->leg_now = NULL;
     parallel->leg_next = &parallel->legs[0];
+    parallel->leg_room =
+        LEG_EVENTS_FIRST < parallel->options.step_events ? LEG_EVENTS_FIRST : parallel->options.step_events;
     do {
         leg_fill(parallel, parallel->leg_next, parallel->leg_now);
         if (parallel->leg_now == NULL && parallel->leg_next->count == 0 && parallel->leg_done == NULL) {

@@ -15,6 +15,7 @@
 #ifndef TAEL_ENGINE_RELAY_H
 #define TAEL_ENGINE_RELAY_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -54,6 +55,9 @@ struct tael_leg {
     uint32_t own_at[TAEL_LEG_EVENTS_MAX]; /* position or event */
     uint32_t pending_at[TAEL_LEG_EVENTS_MAX]; /* the same; where its own id is a post or void: of what that resolved */
     uint32_t debit[TAEL_LEG_EVENTS_MAX]; /* number of the debit account, nearly always; 0: there is none */
+    uint32_t credit[TAEL_LEG_EVENTS_MAX];
+    uint32_t debits; /* so many events' debit accounts have been looked up, from the first one on */
+    uint32_t credits;
     uint8_t own[TAEL_LEG_EVENTS_MAX]; /* enum tael_leg_id */
     uint8_t pending[TAEL_LEG_EVENTS_MAX];
     /* For itself: copies, for who applies changes what stands beside the originals all the time. */
@@ -63,13 +67,16 @@ struct tael_leg {
     const tael_u128 *burnt;
     uint64_t base_before; /* of the leg before; as `base` where there is none */
     uint64_t id_hash[TAEL_LEG_EVENTS_MAX];
+    uint64_t pending_hash[TAEL_LEG_EVENTS_MAX]; /* of posts and voids */
     uint64_t *slot[TAEL_LEG_EVENTS_MAX]; /* of its claim */
 
     /* Written by who applies, by event. */
     _Alignas(TAEL_CACHE_LINE) uint32_t at[TAEL_LEG_EVENTS_MAX]; /* created: position; burnt: the burnt id's number */
     uint16_t heir[TAEL_LEG_EVENTS_MAX]; /* of one whose claim another took over; 0: nobody */
     uint8_t outcome[TAEL_LEG_EVENTS_MAX]; /* enum tael_leg_outcome */
-    bool vacated; /* some event failed, had a claim and did not burn its id */
+    /* It has been applied: the worker ahead looks at this again and again. */
+    _Alignas(TAEL_CACHE_LINE) _Atomic bool applied;
+    _Alignas(TAEL_CACHE_LINE) bool vacated; /* some event failed, had a claim and did not burn its id */
     bool shifted; /* some claim is not the position */
 };
 
@@ -77,7 +84,7 @@ struct tael_leg {
 void tael_leg_begin(struct tael_leg *leg, struct tael_leg *before);
 void tael_leg_add(struct tael_leg *leg, const struct tael_ledger_part *part, uint32_t request);
 
-/* By the worker ahead: claims ids, looks pending transfers and accounts up. Owns the index; reads the journal below `base` of the leg
+/* By the worker ahead: claims ids, looks pending transfers up, and accounts as long as the leg before is being applied. Owns the index; reads the journal below `base` of the leg
  * before, and that leg's event pointers. */
 void tael_leg_claim(struct tael_leg *leg);
 /* By the worker ahead, once the leg is applied: makes its claims final. Not where it is `vacated`. */

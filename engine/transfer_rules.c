@@ -74,16 +74,27 @@ void tael_transfer_fetch_accounts(const struct tael_ledger *ledger, const struct
     __builtin_prefetch(ahead->credit, 1);
 }
 
-void tael_transfer_hash_in_leg(const struct tael_leg *leg, const struct tael_transfer *t,
+void tael_transfer_hash_in_leg(const struct tael_leg *leg, uint32_t event, const struct tael_transfer *t,
                                struct tael_transfer_ahead *ahead) {
+    const struct tael_ledger *ledger = leg->ledger;
     if (t->flags & TAEL_TRANSFER_RESOLVES) return;
-    ahead->credit_hash = tael_ledger_hash(leg->ledger, t->credit_account_id);
-    tael_id_index_fetch(&leg->ledger->accounts.index, ahead->credit_hash);
+    if (event >= leg->debits) {
+        ahead->debit_hash = tael_ledger_hash(ledger, t->debit_account_id);
+        tael_id_index_fetch(&ledger->accounts.index, ahead->debit_hash);
+    }
+    if (event >= leg->credits) {
+        ahead->credit_hash = tael_ledger_hash(ledger, t->credit_account_id);
+        tael_id_index_fetch(&ledger->accounts.index, ahead->credit_hash);
+    }
 }
 
 void tael_transfer_fetch_transfers_in_leg(const struct tael_leg *leg, uint32_t event, const struct tael_transfer *t) {
     if ((t->flags & TAEL_TRANSFER_RESOLVES) == 0 || leg->pending[event] != TAEL_LEG_TRANSFER) return;
     tael_journal_prefetch(&leg->ledger->journal, leg->pending_at[event]);
+}
+
+static struct tael_account_line *numbered(struct tael_account_line *lines, uint32_t number) {
+    return number == 0 ? NULL : &lines[number];
 }
 
 void tael_transfer_fetch_accounts_in_leg(const struct tael_leg *leg, uint32_t event, const struct tael_transfer *t,
@@ -97,8 +108,10 @@ void tael_transfer_fetch_accounts_in_leg(const struct tael_leg *leg, uint32_t ev
         __builtin_prefetch(&lines[trace->credit_number], 1);
         return;
     }
-    ahead->debit = leg->debit[event] == 0 ? NULL : &lines[leg->debit[event]];
-    ahead->credit = tael_account_table_guess(&ledger->accounts, ahead->credit_hash);
+    ahead->debit = event < leg->debits ? numbered(lines, leg->debit[event])
+                                       : tael_account_table_guess(&ledger->accounts, ahead->debit_hash);
+    ahead->credit = event < leg->credits ? numbered(lines, leg->credit[event])
+                                         : tael_account_table_guess(&ledger->accounts, ahead->credit_hash);
     __builtin_prefetch(ahead->debit, 1);
     __builtin_prefetch(ahead->credit, 1);
 }

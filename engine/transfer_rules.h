@@ -59,8 +59,8 @@ enum tael_transfer_outlook tael_transfer_outlook(const struct tael_transfer *t, 
 void tael_transfer_write_resolver(struct tael_transfer *body, const struct tael_transfer *t,
                                   const struct tael_transfer *pending, tael_u128 amount, uint64_t timestamp);
 
-/* The same for an event whose id and debit account another worker has looked up (engine/relay.h). */
-void tael_transfer_hash_in_leg(const struct tael_leg *leg, const struct tael_transfer *transfer,
+/* The same for an event whose id, and perhaps accounts, another worker has looked up (engine/relay.h). */
+void tael_transfer_hash_in_leg(const struct tael_leg *leg, uint32_t event, const struct tael_transfer *transfer,
                                struct tael_transfer_ahead *ahead);
 void tael_transfer_fetch_transfers_in_leg(const struct tael_leg *leg, uint32_t event,
                                           const struct tael_transfer *transfer);

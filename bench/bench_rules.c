@@ -89,7 +89,7 @@ static void run_lookups(struct tael_bench *run, const struct tael_bench_case *se
     struct tael_bench_workload workload = {.accounts = (uint64_t)self->size};
     struct tael_bench_ledger *fixture = tael_bench_ledger_get((uint64_t)self->size, 0);
     struct tael_arena arena = tael_bench_map(tael_query_size_bytes());
-    struct tael_query *query = tael_query_init(&arena);
+    struct tael_query *query = tael_query_init(&arena, NULL);
     struct test_random random = {0};
     for (int i = 0; i < 16; i++) (void)slice_apply(fixture, &workload);
     const uint64_t bound = self->variant == TAEL_OPERATION_lookup_accounts ? fixture->accounts : workload.transfers;

@@ -380,7 +380,7 @@ static void print_network_counters(const struct tael_tcp *tcp) {
 }
 
 /* Of several workers; with one there is nothing to tell. */
-static void print_worker_counters(const struct tael_parallel *parallel) {
+static void print_worker_counters(const struct tael_parallel *parallel, const struct tael_lookups *lookups) {
     if (parallel == NULL) return;
     const struct tael_parallel_counters counters = tael_parallel_counters(parallel);
     print_counter("steps", counters.steps, "applied by several workers together");
@@ -388,6 +388,7 @@ static void print_worker_counters(const struct tael_parallel *parallel) {
     print_counter("steps_sequential", counters.steps_sequential, "undone, and applied one by one");
     print_counter("step_events_residue", counters.events_listed, "decided by one worker for all");
     print_counter("steps_reclaimed", counters.legs_reclaimed, "ids that failed made the next ones be looked up anew");
+    print_counter("lookups_together", tael_lookups_counters(lookups).lookups, "answered by several workers together");
 }
 
 static void print_counters(const struct tael_server *server) {
@@ -399,7 +400,7 @@ static void print_counters(const struct tael_server *server) {
     print_counter("log_bytes", log.bytes, "bytes written to the log");
     print_counter("log_blocks", log.blocks, "blocks written to the log, empty ones included");
     print_network_counters(server->tcp);
-    print_worker_counters(server->core.state.parallel);
+    print_worker_counters(server->core.state.parallel, server->core.state.lookups);
 }
 
 static void stop(struct tael_server *server) {

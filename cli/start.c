@@ -16,7 +16,7 @@
     X(S, NUMBER, log_in_flight, "N", 1, TAEL_LOG_IN_FLIGHT_MAX, TAEL_LOG_IN_FLIGHT_DEFAULT,                            \
       "blocks of the log written at once")                                                                             \
     X(S, NUMBER, workers, "N", 1, TAEL_WORKERS_MAX, 1,                                                                 \
-      "threads that apply transfers together; each takes a core while there is work")                                  \
+      "threads that apply transfers, and look up ids, together; each takes a core while there is work")                \
     X(S, FLAG, lazy_memory, "", 0, 0, false,                                                                           \
       "leave memory untouched until it is needed, instead of touching it behind")                                      \
     X(S, FLAG, accept_clock, "", 0, 0, false, "start though the wall clock contradicts the ledger")

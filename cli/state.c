@@ -52,19 +52,24 @@ void tael_state_budget(const struct tael_state_options *options, struct tael_bud
         tael_ledger_size_bytes(&ledger) - listed + tael_worker_size_bytes(&worker) + tael_replay_size_bytes(), NULL);
     if (options->workers <= 1) return;
     tael_budget_add(budget, "steps of several workers",
-                    tael_crew_size_bytes(options->workers) + tael_parallel_size_bytes(options->workers), "--workers");
+                    tael_crew_size_bytes(options->workers) + tael_parallel_size_bytes(options->workers) +
+                        tael_lookups_size_bytes(options->workers),
+                    "--workers");
 }
 
-/* The crew, and what it applies: before its threads are there nobody may. */
+/* The crew, and what it does together: before its threads are there nobody may have it do anything. */
 static void workers_init(struct tael_state *state, struct tael_arena *arena, const struct tael_state_options *options) {
     state->crew = NULL;
     state->parallel = NULL;
+    state->lookups = NULL;
     if (options->workers <= 1) return;
     const struct tael_sleeping sleeping = tael_threads_sleeping(options->workers);
     state->crew = tael_crew_init(arena, options->workers, &sleeping);
-    const struct tael_parallel_options parallel = {.team = tael_crew_team(state->crew),
-                                                   .events_min = TAEL_PARALLEL_EVENTS_MIN};
+    const struct tael_team team = tael_crew_team(state->crew);
+    const struct tael_parallel_options parallel = {.team = team, .events_min = TAEL_PARALLEL_EVENTS_MIN};
+    const struct tael_lookups_options lookups = {.team = team, .ids_min = TAEL_LOOKUP_IDS_MIN};
     state->parallel = tael_parallel_init(arena, &parallel, state->ledger);
+    state->lookups = tael_lookups_init(arena, &lookups);
 }
 
 void tael_state_init(struct tael_state *state, struct tael_arena *arena, const struct tael_state_options *options) {
@@ -74,6 +79,7 @@ void tael_state_init(struct tael_state *state, struct tael_arena *arena, const s
     state->ledger = tael_ledger_init(arena, &ledger);
     workers_init(state, arena, options);
     worker.parallel = state->parallel;
+    worker.lookups = state->lookups;
     state->sessions = tael_sessions_init(arena, &sessions);
     state->worker = tael_worker_init(arena, &worker, state->ledger);
     tael_replay_init(&state->replay, arena, state->worker, state->sessions);

@@ -10,6 +10,7 @@
 
 #include "cli/memory.h"
 #include "engine/ledger.h"
+#include "engine/lookup.h"
 #include "engine/parallel.h"
 #include "engine/replay.h"
 #include "engine/sessions.h"
@@ -23,7 +24,8 @@ struct tael_state_options {
     uint32_t blocks_max; /* as struct tael_worker_options has them */
     uint32_t reads_max;
     uint32_t queries_max;
-    uint32_t workers; /* that apply transfers; 0 and 1: one. Who wants more starts their threads: cli/threads.h */
+    uint32_t
+        workers; /* that apply transfers and look up together; 0 and 1: one. Who wants more starts their threads: cli/threads.h */
 };
 
 struct tael_state {
@@ -32,6 +34,7 @@ struct tael_state {
     struct tael_worker *worker;
     struct tael_crew *crew; /* NULL where there is one worker */
     struct tael_parallel *parallel; /* the same */
+    struct tael_lookups *lookups; /* the same */
     struct tael_replay replay;
 };
 

@@ -7,6 +7,7 @@
 #include <tael/operation.h>
 
 #include "engine/ledger_state.h"
+#include "engine/lookup.h"
 
 /* ---- checking a body ---- */
 
@@ -72,6 +73,7 @@ enum tael_eviction_reason tael_query_body_check(uint8_t operation, const void *b
 /* ---- a read under way ---- */
 
 struct tael_query {
+    struct tael_lookups *lookups; /* who finds many ids together; NULL: nobody does */
     struct tael_ledger *ledger;
     struct tael_operation_info info;
     uint8_t operation;
@@ -106,13 +108,17 @@ struct tael_query {
     uint32_t number_count;
     uint32_t numbers[TAEL_EVENTS_MAX]; /* query_accounts: the matches of all sub-batches, one behind the other */
 
+    uint8_t found[TAEL_EVENTS_MAX]; /* lookups: by id, as struct tael_lookup has it */
+
     uint16_t counts[TAEL_BATCHES_MAX];
 };
 
 size_t tael_query_size_bytes(void) { return tael_arena_share(sizeof(struct tael_query)); }
 
-struct tael_query *tael_query_init(struct tael_arena *arena) {
-    return tael_arena_take(arena, sizeof(struct tael_query));
+struct tael_query *tael_query_init(struct tael_arena *arena, struct tael_lookups *lookups) {
+    struct tael_query *query = tael_arena_take(arena, sizeof(struct tael_query));
+    query->lookups = lookups;
+    return query;
 }
 
 static void *next_result(struct tael_query *query) {
@@ -137,59 +143,28 @@ static void set_positions(struct tael_query *query, uint64_t timestamp_min, uint
 
 /* ---- lookups ---- */
 
-/* How far ahead buckets of the index are fetched, then what they lead to. */
-enum { LOOKUP_AHEAD = 16, LOOKUP_AHEAD_RECORD = 8 };
-
-static tael_u128 lookup_id(const struct tael_query *query, uint32_t index) {
-    tael_u128 id;
-    memcpy(&id, query->events + (size_t)index * sizeof id, sizeof id);
-    return id;
+static bool is_lookup(const struct tael_query *query) {
+    return query->operation == TAEL_OPERATION_lookup_accounts || query->operation == TAEL_OPERATION_lookup_transfers;
 }
 
-static uint64_t lookup_hash(const struct tael_query *query, uint32_t index) {
-    return tael_ledger_hash(query->ledger, lookup_id(query, index));
-}
-
-static void lookup_accounts_ahead(const struct tael_query *query, uint32_t index, uint32_t count) {
-    const struct tael_account_table *accounts = &query->ledger->accounts;
-    if (index + LOOKUP_AHEAD < count) tael_id_index_fetch(&accounts->index, lookup_hash(query, index + LOOKUP_AHEAD));
-    if (index + LOOKUP_AHEAD_RECORD >= count) return;
-    const struct tael_account_line *line =
-        tael_account_table_guess(accounts, lookup_hash(query, index + LOOKUP_AHEAD_RECORD));
-    if (line == NULL) return;
-    __builtin_prefetch(line);
-    __builtin_prefetch(&accounts->cold[line - accounts->lines]);
-}
-
-static void lookup_accounts(struct tael_query *query, uint32_t count) {
-    const struct tael_account_table *accounts = &query->ledger->accounts;
-    for (uint32_t i = 0; i < count; i++) {
-        lookup_accounts_ahead(query, i, count);
-        const struct tael_account_line *line = tael_account_table_find_id(accounts, lookup_id(query, i));
-        if (line != NULL) tael_account_table_record(accounts, line, next_result(query));
-    }
-}
-
-static void lookup_transfers_ahead(const struct tael_query *query, uint32_t index, uint32_t count) {
-    const struct tael_ledger *ledger = query->ledger;
-    if (index + LOOKUP_AHEAD < count) tael_id_index_fetch(&ledger->index, lookup_hash(query, index + LOOKUP_AHEAD));
-    uint64_t position;
-    if (index + LOOKUP_AHEAD_RECORD < count &&
-        tael_ledger_guess_transfer(ledger, lookup_hash(query, index + LOOKUP_AHEAD_RECORD), &position)) {
-        tael_journal_prefetch(&ledger->journal, position);
-    }
-}
-
-static void lookup_transfers(struct tael_query *query, uint32_t count) {
-    const struct tael_ledger *ledger = query->ledger;
-    for (uint32_t i = 0; i < count; i++) {
-        lookup_transfers_ahead(query, i, count);
-        struct tael_index_probe probe;
-        uint64_t position;
-        const tael_u128 id = lookup_id(query, i);
-        if (tael_ledger_find_transfer(ledger, id, lookup_hash(query, i), &probe, &position) == TAEL_ID_TRANSFER) {
-            memcpy(next_result(query), tael_journal_body(&ledger->journal, position), sizeof(struct tael_transfer));
-        }
+/* All sub-batches at once: their ids stand one behind the other, and so do the results. */
+static void look_up(struct tael_query *query) {
+    const struct tael_lookup lookup = {
+        .ledger = query->ledger,
+        .accounts = query->operation == TAEL_OPERATION_lookup_accounts,
+        .ids = query->events,
+        .count = query->batches.element_count,
+        .records = query->reply,
+        .found = query->found,
+    };
+    query->reply_size = tael_lookups_run(query->lookups, &lookup) * query->info.result_size;
+    const uint8_t *found = query->found;
+    for (uint32_t i = 0; i < query->batches.batch_count; i++) {
+        const uint32_t ids = tael_multi_batch_count(&query->batches, i);
+        uint32_t count = 0;
+        for (uint32_t j = 0; j < ids; j++) count += found[j];
+        query->counts[i] = (uint16_t)count;
+        found += ids;
     }
 }
 
@@ -530,16 +505,10 @@ static bool trial_balance_step(struct tael_query *query, uint32_t *budget) {
 /* ---- sub-batches, slices ---- */
 
 /* Begins the sub-batch; true when it is done already. */
-static bool batch_begin(struct tael_query *query, uint32_t event_count) {
+static bool batch_begin(struct tael_query *query) {
     query->batch_begun = true;
     query->result_count = 0;
     switch (query->operation) {
-    case TAEL_OPERATION_lookup_accounts:
-        lookup_accounts(query, event_count);
-        return true;
-    case TAEL_OPERATION_lookup_transfers:
-        lookup_transfers(query, event_count);
-        return true;
     case TAEL_OPERATION_get_change_events:
         get_change_events(query);
         return true;
@@ -622,19 +591,24 @@ static void finish(struct tael_query *query) {
 
 bool tael_query_step(struct tael_query *query, uint32_t budget) {
     TAEL_ASSERT(!query->done);
+    if (is_lookup(query)) {
+        look_up(query);
+        finish(query);
+        return true;
+    }
+    TAEL_ASSERT(query->info.filters); /* one a sub-batch */
     while (query->batch < query->batches.batch_count) {
-        const uint32_t events = query->info.multi_batch ? tael_multi_batch_count(&query->batches, query->batch) : 1;
-        const bool done = query->batch_begun ? batch_step(query, &budget) : batch_begin(query, events);
+        const bool done = query->batch_begun ? batch_step(query, &budget) : batch_begin(query);
         if (!done) {
             if (budget == 0) return false;
             continue;
         }
         query->counts[query->batch] = (uint16_t)query->result_count;
-        query->events += (size_t)events * query->info.event_size;
+        query->events += query->info.event_size;
         query->batch++;
         query->batch_begun = false;
-        budget -= budget < events + query->result_count ? budget : events + query->result_count;
-        if (budget == 0 && query->batch < query->batches.batch_count && query->info.filters) return false;
+        budget -= budget < 1 + query->result_count ? budget : 1 + query->result_count;
+        if (budget == 0 && query->batch < query->batches.batch_count) return false;
     }
     if (query->operation == TAEL_OPERATION_query_accounts && !query_accounts_end(query, budget)) return false;
     finish(query);

@@ -1,7 +1,8 @@
 /* Reads: lookups, account histories, queries, change events, the trial balance.
  *
  * A read is begun at the ledger's current op, advanced in bounded slices between which requests may be applied, and shows
- * the ledger as of one op: the one reported in `op`. Lookups end in the first slice. It leaves no trace.
+ * the ledger as of one op: the one reported in `op`. Lookups end in the first slice, by all workers where there are many ids
+ * (engine/lookup.h). It leaves no trace.
  * Owned by the ledger's worker thread. The body was checked whole before (tael_query_body_check). */
 #ifndef TAEL_ENGINE_QUERY_H
 #define TAEL_ENGINE_QUERY_H
@@ -13,6 +14,7 @@
 #include <tael/multi_batch.h>
 
 #include "engine/ledger.h"
+#include "engine/lookup.h"
 
 /* Checks a read's body: size, trailer, counts, and that the largest result fits one reply (limits are capped first).
  * Returns 0 and the reply body's largest size, or the eviction reason (5 or 6). */
@@ -21,7 +23,8 @@ enum tael_eviction_reason tael_query_body_check(uint8_t operation, const void *b
 
 struct tael_query;
 size_t tael_query_size_bytes(void);
-struct tael_query *tael_query_init(struct tael_arena *arena);
+/* `lookups` outlives it; NULL: the caller finds all ids alone. */
+struct tael_query *tael_query_init(struct tael_arena *arena, struct tael_lookups *lookups);
 
 /* Begins a read. `body` must stay unchanged until it is done; `reply` has room for the reply_size_max of the check. */
 void tael_query_begin(struct tael_query *query, struct tael_ledger *ledger, uint8_t operation, const void *body,

@@ -54,7 +54,8 @@ struct tael_worker *tael_worker_init(struct tael_arena *arena, const struct tael
     tael_ring_init(&worker->link.reads, arena, tael_power_of_two(options->reads_max));
     tael_ring_init(&worker->link.reads_done, arena, tael_power_of_two(options->reads_max));
     worker->running = tael_arena_take(arena, options->queries_max * sizeof(struct running));
-    for (uint32_t i = 0; i < options->queries_max; i++) worker->running[i].query = tael_query_init(arena);
+    for (uint32_t i = 0; i < options->queries_max; i++)
+        worker->running[i].query = tael_query_init(arena, options->lookups);
     publish(worker);
     return worker;
 }
@@ -222,7 +223,8 @@ static struct running *read_place(struct tael_worker *worker) {
     return running;
 }
 
-/* About how many records a read touches in its first slice; lookups end in it, however many ids they have. */
+/* About how many records a read touches in its first slice; lookups end in it, however many ids they have. Where workers share
+ * them it is less. */
 static uint32_t read_cost(const struct tael_read_job *job) { return 64 + job->body_size / (uint32_t)sizeof(tael_u128); }
 
 static uint32_t reads_begin(struct tael_worker *worker, uint32_t *spent) {

@@ -4,9 +4,10 @@
  *
  * Invariants:
  *   1. Blocks are applied whole, in the order of the ring, each before any slice of a read in the same turn: a read never
- *      holds up a block for longer than one slice (TAEL_READ_SLICE records).
+ *      holds up a block for longer than one slice (TAEL_READ_SLICE records); a lookup, which can't be cut, for at most
+ *      TAEL_EVENTS_MAX records, which all workers share (engine/lookup.h).
  *   2. What a block's requests came to stands in its outcomes and exceptions before its last op is published as applied.
- *   3. A turn is bounded: one block, then reads for one slice, then index work for one slice.
+ *   3. A turn is bounded: one block, then reads for one slice or what a lookup takes, then index work for one slice.
  *
  * Publishing (the board): B1 worker stores the ledger's fill, then the counts of events applied (release)
  *   -> A1 sequencer reads the counts (acquire), then the fill: the fill is at least as new as the counts, so
@@ -25,6 +26,7 @@
 #include <tael/watermark.h>
 
 #include "engine/ledger.h"
+#include "engine/lookup.h"
 #include "engine/parallel.h"
 
 /* Records that a turn may read on behalf of reads: some 0.1 ms. */
@@ -69,6 +71,7 @@ struct tael_worker_options {
     const uint64_t *skipped_ops; /* ops that are left out, see docs/operations.md; 0 is none */
     uint32_t skipped_ops_count;
     struct tael_parallel *parallel; /* applies what several workers can apply together; NULL: nobody does */
+    struct tael_lookups *lookups; /* the same for lookups */
 };
 
 struct tael_worker;

@@ -174,8 +174,12 @@ static void flight_expect(struct property *property, struct flight *flight) {
 static void flight_begin(struct property *property, struct flight *flight) {
     struct workload *workload = &property->workload;
     const bool large = test_random_percent(&workload->random, 10);
-    flight->body_size =
-        workload_read(workload, &flight->operation, flight->body, test_random_percent(&workload->random, 80) ? 1 : 8);
+    if (test_random_percent(&workload->random, 10)) {
+        flight->body_size = workload_lookup(workload, &flight->operation, flight->body, WORKLOAD_LOOKUP_IDS);
+    } else {
+        flight->body_size = workload_read(workload, &flight->operation, flight->body,
+                                          test_random_percent(&workload->random, 80) ? 1 : 8);
+    }
     uint32_t reply_size_max = 0;
     if (tael_query_body_check(flight->operation, flight->body, flight->body_size, &reply_size_max) != 0) {
         fail(property, "a well-formed read was refused");

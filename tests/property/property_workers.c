@@ -1,9 +1,9 @@
 /* Several workers against the model, block by block, with threads of their own.
  *
  * Blocks of random requests of all kinds go through the worker as in a server; the same requests, one by one, through the model. After every
- * block: the same outcome of each request, the same usage, the same digest. Steps are short, so that blocks have many, in half of
- * the runs short stretches are left to one worker, and
- * before and behind every pass each thread may dawdle for a while.
+ * block: the same outcome of each request, the same usage, the same digest; in between lookups of many ids, the same byte for byte.
+ * Steps are short, so that blocks have many, in half of the runs short stretches and lookups are left to one worker, and before
+ * and behind every pass each thread may dawdle for a while.
  *
  *     property_workers [--seed S] [--runs N] [--events N] [--workers N]
  *
@@ -18,10 +18,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <tael/multi_batch.h>
 #include <tael/operation.h>
 #include <tael/status.h>
 
 #include "cli/threads.h"
+#include "engine/query.h"
 #include "engine/worker.h"
 #include "tests/property/workload.h"
 #include "tests/support/subject.h"
@@ -29,6 +31,8 @@
 #define RUNS_DEFAULT 40
 #define EVENTS_DEFAULT 3000
 #define BLOCK_EVENTS_MAX 4000 /* a block is closed when it has more */
+#define REPLY_GUARD 0xa5 /* behind a reply's room, which nobody may write to */
+#define REPLY_GUARD_SIZE 256
 
 struct run {
     uint64_t seed;
@@ -40,6 +44,9 @@ struct run {
     struct tael_crew *crew;
     struct tael_team crew_team;
     struct tael_parallel *parallel;
+    struct tael_lookups *lookups;
+    uint32_t lookup_ids_min;
+    uint64_t lookups_together; /* that had so many ids */
     struct tael_worker *worker;
     struct tael_threads threads;
     /* A pass under way. */
@@ -54,8 +61,10 @@ struct property {
     struct tael_create_result *of_model; /* of all requests of the block */
     struct tael_create_result *of_engine;
     struct tael_request *request;
-    uint64_t blocks, events;
+    uint8_t *read_body, *reply, *reply_model;
+    uint64_t blocks, events, lookups;
     struct tael_parallel_counters counters;
+    struct tael_lookups_counters together;
 };
 
 static void fail(const struct run *run, const char *what, uint64_t op) {
@@ -114,7 +123,8 @@ static void run_open(struct run *run, uint64_t seed, uint32_t events, uint32_t w
         .workers = run->workers,
     };
     run->arena.size = tael_ledger_size_bytes(&options) + tael_worker_size_bytes(&worker_options) +
-                      tael_crew_size_bytes(run->workers) + tael_parallel_size_bytes(run->workers) + TAEL_SECTOR_SIZE;
+                      tael_crew_size_bytes(run->workers) + tael_parallel_size_bytes(run->workers) +
+                      tael_lookups_size_bytes(run->workers) + TAEL_SECTOR_SIZE;
     run->arena.size &= ~(size_t)(TAEL_SECTOR_SIZE - 1);
     run->arena.size += TAEL_SECTOR_SIZE;
     run->arena.base = mmap(NULL, run->arena.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -124,14 +134,19 @@ static void run_open(struct run *run, uint64_t seed, uint32_t events, uint32_t w
     run->crew = tael_crew_init(&run->arena, run->workers, &sleeping);
     run->crew_team = tael_crew_team(run->crew);
     for (uint32_t i = 0; i < run->workers; i++) run->dawdle[i].state = seed + i;
+    const struct tael_team team = {.workers = run->workers, .run = run_dawdling, .context = run};
     const struct tael_parallel_options parallel = {
-        .team = {.workers = run->workers, .run = run_dawdling, .context = run},
+        .team = team,
         .events_min = test_random_once_in(&random, 2) ? 1 : 1 + (uint32_t)test_random_below(&random, 150),
         .step_events = 1 + (uint32_t)test_random_below(&random, 300),
     };
     run->parallel = tael_parallel_init(&run->arena, &parallel, run->ledger);
+    run->lookup_ids_min = test_random_once_in(&random, 2) ? 1 : 1 + (uint32_t)test_random_below(&random, 500);
+    const struct tael_lookups_options lookups = {.team = team, .ids_min = run->lookup_ids_min};
+    run->lookups = tael_lookups_init(&run->arena, &lookups);
     struct tael_worker_options worker = worker_options;
     worker.parallel = run->parallel;
+    worker.lookups = run->lookups;
     run->worker = tael_worker_init(&run->arena, &worker, run->ledger);
     TAEL_ASSERT(tael_threads_begin(&run->threads, run->crew, run->workers, NULL) == 0);
 }
@@ -199,6 +214,43 @@ static void state_compare(const struct property *property, const struct run *run
     if (tael_model_digest(run->model) != tael_ledger_digest(run->ledger)) fail(run, "the digest differs", op);
 }
 
+/* --- lookups --- */
+
+static void reply_compare(const struct property *property, const struct run *run, const struct tael_read_job *job) {
+    const struct tael_model_usage usage = tael_model_usage(run->model);
+    const uint32_t size = tael_model_read(run->model, job->operation, job->body, job->body_size, property->reply_model);
+    if (job->op != usage.op || job->timestamp != usage.timestamp) fail(run, "a lookup reports another op", usage.op);
+    if (job->reply_size != size) fail(run, "a lookup's reply has another size", usage.op);
+    if (memcmp(property->reply, property->reply_model, size) != 0) fail(run, "a lookup's reply differs", usage.op);
+}
+
+static void lookup_compare(struct property *property, struct run *run, uint32_t ids_max) {
+    struct tael_worker_link *link = tael_worker_link(run->worker);
+    struct tael_read_job job = {.body = property->read_body, .reply_body = property->reply};
+    job.body_size = workload_lookup(&run->workload, &job.operation, property->read_body, ids_max);
+    struct tael_multi_batch batches;
+    uint32_t size_max = 0;
+    TAEL_ASSERT(tael_multi_batch_decode(job.body, job.body_size, sizeof(tael_u128), &batches) == TAEL_MULTI_BATCH_OK);
+    TAEL_ASSERT(tael_query_body_check(job.operation, job.body, job.body_size, &size_max) == 0);
+    memset(property->reply + size_max, REPLY_GUARD, REPLY_GUARD_SIZE);
+    TAEL_ASSERT(tael_ring_push(&link->reads, &job));
+    (void)tael_worker_poll(run->worker);
+    if (tael_ring_pop(&link->reads_done) != &job) fail(run, "a lookup takes more than a turn", property->block.last_op);
+    reply_compare(property, run, &job);
+    for (uint32_t i = 0; i < REPLY_GUARD_SIZE; i++) {
+        if (property->reply[size_max + i] != REPLY_GUARD) fail(run, "a reply runs over its room", job.op);
+    }
+    if (batches.element_count >= run->lookup_ids_min) run->lookups_together++;
+    property->lookups++;
+}
+
+static void lookups_count(struct property *property, const struct run *run) {
+    const struct tael_lookups_counters counters = tael_lookups_counters(run->lookups);
+    if (counters.lookups != run->lookups_together) fail(run, "not the lookups that are for all", 0);
+    property->together.lookups += counters.lookups;
+    property->together.ids += counters.ids;
+}
+
 static void run_all(struct property *property, uint64_t seed, uint32_t events, uint32_t workers) {
     static struct run run;
     run_open(&run, seed, events, workers);
@@ -210,7 +262,12 @@ static void run_all(struct property *property, uint64_t seed, uint32_t events, u
         tael_worker_apply(run.worker, &property->block);
         block_compare(property, &run);
         state_compare(property, &run);
+        for (uint64_t i = test_random_below(&run.workload.random, 3); i > 0; i--) {
+            lookup_compare(property, &run, WORKLOAD_LOOKUP_IDS);
+        }
     }
+    lookup_compare(property, &run, TAEL_EVENTS_MAX);
+    lookups_count(property, &run);
     if (!tael_ledger_balanced(run.ledger)) fail(&run, "debits and credits differ", property->block.last_op);
     const struct tael_parallel_counters counters = tael_parallel_counters(run.parallel);
     property->counters.steps += counters.steps;
@@ -254,6 +311,9 @@ int main(int argc, char **argv) {
     property.of_model = allocate(results_max * sizeof *property.of_model);
     property.of_engine = allocate(TAEL_EVENTS_MAX * sizeof *property.of_engine);
     property.request = allocate(TAEL_BLOCK_SIZE_MAX);
+    property.read_body = allocate(TAEL_MESSAGE_SIZE_MAX);
+    property.reply = allocate(TAEL_MESSAGE_SIZE_MAX + REPLY_GUARD_SIZE);
+    property.reply_model = allocate(TAEL_MESSAGE_SIZE_MAX);
     printf("seed %" PRIu64 ", %" PRIu32 " runs of %" PRIu32 " events\n", seed, runs, events);
     fflush(stdout);
     for (uint32_t i = 0; i < runs; i++) run_all(&property, seed + i, events, workers);
@@ -261,5 +321,7 @@ int main(int argc, char **argv) {
            " events in the residue, %" PRIu64 " legs reclaimed\n",
            property.blocks, property.events, property.counters.steps, property.counters.steps_sequential,
            property.counters.events_listed, property.counters.legs_reclaimed);
+    printf("%" PRIu64 " lookups, %" PRIu64 " of %" PRIu64 " ids by all workers\n", property.lookups,
+           property.together.lookups, property.together.ids);
     return 0;
 }

@@ -9,6 +9,7 @@
 #include <tael/operation.h>
 
 #define RANDOM (&workload->random)
+#define WORKLOAD_LOOKUP_BATCHES 200 /* of a lookup at the most */
 
 static bool chance(struct workload *workload, uint32_t percent) { return test_random_percent(RANDOM, percent); }
 
@@ -695,4 +696,48 @@ uint32_t workload_read(struct workload *workload, uint8_t *operation, void *body
         }
     }
     return tael_multi_batch_encode(body, total * info.event_size, counts, batch_count, info.event_size);
+}
+
+/* The id of one that is there, where any is. */
+static tael_u128 lookup_id_there(struct workload *workload, bool accounts) {
+    const struct tael_account *account = accounts ? any_account(workload) : NULL;
+    const struct tael_transfer *transfer = accounts ? NULL : any_transfer(workload);
+    if (account != NULL) return account->id;
+    return transfer != NULL ? transfer->id : some_id(workload);
+}
+
+/* Cuts `ids` ids into sub-batches, as many as the reply has room for. Returns how many. */
+static uint32_t lookup_cut(struct workload *workload, uint32_t ids, uint16_t counts[WORKLOAD_LOOKUP_BATCHES]) {
+    const uint32_t room = (TAEL_BODY_SIZE_MAX - ids * TAEL_RECORD_SIZE) / 2 - 1;
+    const uint32_t batches_max = room < WORKLOAD_LOOKUP_BATCHES ? room : WORKLOAD_LOOKUP_BATCHES;
+    const uint32_t batches = chance(workload, 40) ? 1 : (uint32_t)test_random_between(RANDOM, 1, batches_max);
+    uint32_t left = ids;
+    for (uint32_t i = 0; i + 1 < batches; i++) {
+        const uint32_t share = 2 * left / (batches - i);
+        counts[i] = chance(workload, 20) ? 0 : (uint16_t)below(workload, share + 1);
+        left -= counts[i];
+    }
+    counts[batches - 1] = (uint16_t)left;
+    return batches;
+}
+
+uint32_t workload_lookup(struct workload *workload, uint8_t *operation, void *body, uint32_t ids_max) {
+    const bool accounts = chance(workload, 50);
+    const uint32_t ids = chance(workload, 10) ? ids_max : (uint32_t)below(workload, ids_max + 1);
+    *operation = accounts ? TAEL_OPERATION_lookup_accounts : TAEL_OPERATION_lookup_transfers;
+    uint32_t missing_percent = 0;
+    for (uint32_t i = 0; i < ids; i++) {
+        tael_u128 id;
+        if (below(workload, 100) == 0) missing_percent = 50 * (uint32_t)below(workload, 3);
+        if (i > 0 && chance(workload, 5)) {
+            memcpy(&id, (const tael_u128 *)body + below(workload, i), sizeof id);
+        } else {
+            id = lookup_id_there(workload, accounts);
+            if (chance(workload, missing_percent)) lookup_id(workload, &id, !accounts);
+        }
+        memcpy((tael_u128 *)body + i, &id, sizeof id);
+    }
+    uint16_t counts[WORKLOAD_LOOKUP_BATCHES];
+    const uint32_t batches = lookup_cut(workload, ids, counts);
+    return tael_multi_batch_encode(body, ids * (uint32_t)sizeof(tael_u128), counts, batches, sizeof(tael_u128));
 }

@@ -62,6 +62,12 @@ bool workload_request(struct workload *workload, struct tael_request *request);
  * filters a framed one may have. */
 uint32_t workload_read(struct workload *workload, uint8_t *operation, void *body, uint32_t batches_max);
 
+/* The same for a lookup of at most `ids_max` ids: some repeated, stretches of them there, missing, or both, in one sub-batch or
+ * in many, some of them empty. */
+uint32_t workload_lookup(struct workload *workload, uint8_t *operation, void *body, uint32_t ids_max);
+
+/* A read's; and a lookup's of at most WORKLOAD_LOOKUP_IDS ids. */
 #define WORKLOAD_READ_BODY_MAX 16384
+#define WORKLOAD_LOOKUP_IDS 600
 
 #endif

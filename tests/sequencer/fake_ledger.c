@@ -117,7 +117,8 @@ uint32_t tael_parallel_apply(struct tael_parallel *parallel, const struct tael_r
 
 size_t tael_query_size_bytes(void) { return tael_arena_share(sizeof(struct tael_query)); }
 
-struct tael_query *tael_query_init(struct tael_arena *arena) {
+struct tael_query *tael_query_init(struct tael_arena *arena, struct tael_lookups *lookups) {
+    TAEL_ASSERT(lookups == NULL); /* there is one worker */
     return tael_arena_take(arena, sizeof(struct tael_query));
 }
 

@@ -23,12 +23,15 @@ static void workers_open(struct test_engine *engine, const struct tael_ledger_op
     if (options->workers == 0) return;
     engine->workers = options->workers;
     engine->order = (struct test_random){.state = tael_u128_low(options->hash_key)};
+    const struct tael_team team = {.workers = options->workers, .run = pass_in_some_order, .context = engine};
+    const struct tael_lookups_options lookups = {.team = team, .ids_min = 1};
     const struct tael_parallel_options parallel = {
-        .team = {.workers = options->workers, .run = pass_in_some_order, .context = engine},
+        .team = team,
         .events_min = 1,
         .step_events =
             test_random_once_in(&engine->order, 2) ? 1 + (uint32_t)test_random_below(&engine->order, 100) : 0};
     engine->parallel = tael_parallel_init(&engine->arena, &parallel, engine->ledger);
+    engine->lookups = tael_lookups_init(&engine->arena, &lookups);
 }
 
 struct test_engine *test_engine_open(const struct tael_ledger_options *options) {
@@ -41,6 +44,7 @@ struct test_engine *test_engine_open(const struct tael_ledger_options *options) 
     };
     const size_t size = tael_arena_share_aligned(tael_ledger_size_bytes(options)) +
                         (options->workers > 0 ? tael_parallel_size_bytes(options->workers) : 0) +
+                        tael_lookups_size_bytes(options->workers) +
                         TEST_ENGINE_QUERIES * tael_arena_share(tael_query_size_bytes()) +
                         tael_sessions_size_bytes(&sessions_options);
     engine->arena.size = (size + TAEL_SECTOR_SIZE) & ~(size_t)(TAEL_SECTOR_SIZE - 1);
@@ -49,7 +53,9 @@ struct test_engine *test_engine_open(const struct tael_ledger_options *options) 
     engine->arena.base = pages;
     engine->ledger = tael_ledger_init(&engine->arena, options);
     workers_open(engine, options);
-    for (uint32_t i = 0; i < TEST_ENGINE_QUERIES; i++) engine->queries[i] = tael_query_init(&engine->arena);
+    for (uint32_t i = 0; i < TEST_ENGINE_QUERIES; i++) {
+        engine->queries[i] = tael_query_init(&engine->arena, engine->lookups);
+    }
     engine->sessions = tael_sessions_init(&engine->arena, &sessions_options);
     tael_arena_freeze(&engine->arena);
     return engine;

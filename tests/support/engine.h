@@ -1,11 +1,12 @@
 /* An engine with memory of its own, for tests: a ledger, a few queries and a table of sessions in one arena.
  *
- * With workers (ledger options), transfers are applied in steps, however few they are. The workers are not threads: each pass is made
+ * With workers (ledger options), transfers are applied in steps and ids looked up together, however few they are. The workers are not threads: each pass is made
  * for one worker after the other, in an order that is drawn anew for each. */
 #ifndef TAEL_TESTS_ENGINE_H
 #define TAEL_TESTS_ENGINE_H
 
 #include "engine/ledger.h"
+#include "engine/lookup.h"
 #include "engine/parallel.h"
 #include "engine/query.h"
 #include "engine/sessions.h"
@@ -18,6 +19,7 @@ struct test_engine {
     struct tael_arena arena;
     struct tael_ledger *ledger;
     struct tael_parallel *parallel; /* NULL without workers */
+    struct tael_lookups *lookups; /* the same */
     uint32_t workers;
     struct test_random order; /* of the workers */
     struct tael_query *queries[TEST_ENGINE_QUERIES];

@@ -3,7 +3,7 @@
  *
  * Counters: `ns` a transfer with several workers, `one_ns` with one, `speedup` of the medians' kind: all time of one over all of
  * several; `rejected`, the share of transfers that were not created; `residue`, the share that one worker decided for all.
- * Time is that of the clock on the wall: leave the machine alone. */
+ * Time is that of the clock on the wall. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +13,8 @@
 
 #include "bench/harness.h"
 #include "bench/memory.h"
+#include "bench/team.h"
 #include "bench/workload.h"
-#include "cli/threads.h"
 #include "engine/ledger_state.h"
 #include "engine/parallel.h"
 
@@ -45,7 +45,7 @@ struct side {
 
 struct pair {
     struct side one, several;
-    struct tael_threads threads;
+    struct tael_bench_team team;
     enum mix mix;
     uint64_t accounts;
     struct test_random random;
@@ -55,12 +55,6 @@ struct pair {
     uint64_t pending_first; /* of the batch before; 0: none */
     uint64_t transfers, rejected;
 };
-
-static uint64_t wall_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * TAEL_NS_PER_S + (uint64_t)now.tv_nsec;
-}
 
 /* --- requests --- */
 
@@ -125,11 +119,11 @@ static void batch_make(struct pair *pair, struct tael_request *request) {
 
 static uint32_t apply(struct side *side, const struct tael_request *request) {
     struct tael_outcome outcome;
-    const uint64_t start = wall_ns();
+    const uint64_t start = tael_bench_wall_ns();
     const uint32_t exceptions = side->parallel == NULL
                                     ? tael_ledger_apply(side->ledger, request, side->exceptions)
                                     : tael_parallel_apply(side->parallel, request, 1, side->exceptions, &outcome, 0);
-    side->ns += wall_ns() - start;
+    side->ns += tael_bench_wall_ns() - start;
     return exceptions;
 }
 
@@ -227,21 +221,15 @@ static void pair_open(struct pair *pair, const struct tael_bench_case *self) {
     }
     side_open(&pair->one, pair->accounts, 1);
     side_open(&pair->several, pair->accounts, workers);
-    const struct tael_sleeping sleeping = tael_threads_sleeping(workers);
-    struct tael_crew *crew = tael_crew_init(&pair->several.arena, workers, &sleeping);
-    const struct tael_parallel_options options = {.team = tael_crew_team(crew), .events_min = 1};
+    tael_bench_team_open(&pair->team, &pair->several.arena, workers);
+    const struct tael_parallel_options options = {.team = pair->team.team, .events_min = 1};
     pair->several.parallel = tael_parallel_init(&pair->several.arena, &options, pair->several.ledger);
-    struct tael_topology topology;
-    struct tael_core_map map;
-    TAEL_ASSERT(tael_topology_read(&topology) == 0);
-    tael_core_map_choose(&topology, workers, &map);
-    TAEL_ASSERT(tael_threads_begin(&pair->threads, crew, workers, &map) == 0);
     accounts_make(pair);
     accounts_fund(pair);
 }
 
 static void pair_close(struct pair *pair) {
-    tael_threads_end(&pair->threads);
+    tael_bench_team_close(&pair->team);
     tael_bench_unmap(&pair->one.arena);
     tael_bench_unmap(&pair->several.arena);
     for (uint32_t i = 0; i < SLICE_BATCHES; i++) free(pair->requests[i]);

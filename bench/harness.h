@@ -42,6 +42,13 @@ static inline uint64_t tael_bench_clock_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* Time of the clock on the wall, ns, for what several threads do: leave the machine alone. */
+static inline uint64_t tael_bench_wall_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 /* Keeps the compiler from leaving out what nobody reads. */
 static inline void tael_bench_keep(uint64_t value) { __asm__ volatile("" : : "r"(value) : "memory"); }
 
@@ -53,6 +60,7 @@ extern const struct tael_bench_case tael_bench_table_cases[];
 extern const struct tael_bench_case tael_bench_rule_cases[];
 extern const struct tael_bench_case tael_bench_engine_cases[];
 extern const struct tael_bench_case tael_bench_parallel_cases[];
+extern const struct tael_bench_case tael_bench_lookup_cases[];
 
 #ifdef __cplusplus
 }

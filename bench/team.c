@@ -3,7 +3,8 @@
 #include <tael/assert.h>
 
 void tael_bench_team_open(struct tael_bench_team *team, struct tael_arena *arena, uint32_t workers) {
-    const struct tael_sleeping sleeping = tael_threads_sleeping(workers);
+    const struct tael_sleeping sleeping =
+        tael_threads_sleeping(tael_threads_are_crowded(workers) ? TAEL_IDLE_SLEEP_AT_ONCE : TAEL_IDLE_SLEEP);
     struct tael_crew *crew = tael_crew_init(arena, workers, &sleeping);
     struct tael_topology topology;
     struct tael_core_map map;

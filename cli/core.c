@@ -13,6 +13,7 @@ static struct tael_state_options state_options(const struct tael_core_options *o
         .reads_max = options->reads_max,
         .queries_max = options->queries_max,
         .workers = options->workers,
+        .idle = options->idle,
     };
 }
 

@@ -29,6 +29,7 @@ struct tael_core_options {
     uint32_t reads_max;
     uint32_t queries_max; /* reads that run side by side */
     uint32_t workers; /* as struct tael_state_options has them */
+    enum tael_idle idle;
 };
 
 struct tael_core {

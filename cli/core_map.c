@@ -108,10 +108,11 @@ void tael_core_map_choose(const struct tael_topology *topology, uint32_t workers
     pool_fill(&pool, topology);
     if (workers == 0) workers = workers_choose(pool.ends[CORES_AT_HOME]);
     const uint32_t processors = processors_choose(&pool, workers);
-    const uint32_t apart = workers + 2 <= processors ? 2 : 1; /* of net and log, one each or one for both */
+    /* Processors of net and log alone: one each, one for both, or none: then worker 0 is with them. */
+    const uint32_t apart = workers + 2 <= processors ? 2 : workers < processors ? 1 : 0;
     *map = (struct tael_core_map){
         .net = pool.numbers[0],
-        .log = pool.numbers[apart - 1],
+        .log = pool.numbers[apart == 2 ? 1 : 0],
         .worker_count = workers,
     };
     for (uint32_t w = 0; w < workers; w++) map->workers[w] = pool.numbers[(apart + w) % processors];

@@ -13,7 +13,7 @@
  *     the second threads of cores at home, those elsewhere. A circle holds as many workers as it has processors, but
  *     for one that is for net and log; the log has one of its own where there is one more. Far cores come before near
  *     threads: what limits a worker is how much memory it can wait for at once, and the threads of a core share that.
- *   - Where even the widest circle holds too few, the workers go round it, beginning behind net and log.
+ *   - Where even the widest circle holds too few, the workers go round it, the leader beginning with net and log.
  *   - Asking for the number that would have been chosen changes nothing.
  *
  * Within a circle processors come by their numbers. Pure: no I/O, no allocation. */

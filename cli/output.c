@@ -2,6 +2,7 @@
 #include "cli/output.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -39,6 +40,20 @@ const char *tael_cents_format(uint64_t cents, char buffer[static TAEL_NUMBER_TEX
     const size_t length = strlen(buffer);
     snprintf(buffer + length, TAEL_NUMBER_TEXT_SIZE - length, ".%02" PRIu64, cents % 100);
     return buffer;
+}
+
+void tael_say(const char *format, ...) {
+    va_list arguments;
+    char line[1024];
+    va_start(arguments, format);
+    (void)vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    fflush(stdout);
+    fprintf(stderr, "tael: %s\n", line);
+}
+
+void tael_counter_print(const char *name, uint64_t count, const char *text) {
+    fprintf(stderr, "  %-24s%14" PRIu64 "  %s\n", name, count, text);
 }
 
 uint64_t tael_monotonic_ns(void) {

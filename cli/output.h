@@ -17,6 +17,11 @@ const char *tael_number_format(uint64_t number, char buffer[static TAEL_NUMBER_T
 /* 1234567 cents as "12,345.67". Returns `buffer`. */
 const char *tael_cents_format(uint64_t cents, char buffer[static TAEL_NUMBER_TEXT_SIZE]);
 
+/* One line on stderr for the administrator of a server, behind what stdout has. Any thread. */
+__attribute__((format(printf, 1, 2))) void tael_say(const char *format, ...);
+/* One line of the server's counters, on stderr. */
+void tael_counter_print(const char *name, uint64_t count, const char *text);
+
 uint64_t tael_monotonic_ns(void);
 
 /* One line on stderr that is overwritten as work goes on, only on a terminal and only after a second. Zeroed is a start

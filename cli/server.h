@@ -1,7 +1,7 @@
-/* The server: joins network, sequencer, worker and log on one thread and one io_uring, and runs them until told to stop.
+/* The server: joins ingress, sequencer, worker and log, and runs them until told to stop.
  *
- * Each role is a function that is polled and says how much it did; when none had work the thread sleeps in the kernel until
- * a completion or the next deadline. It never spins; other workers, where there are any, do so briefly (cli/threads.h).
+ * Three roles are polled (cli/loop.h): net, the log with the sequencer, and worker 0, which leads the others (cli/threads.h).
+ * Those that the map puts on one processor are polled by one thread; the log's is the caller.
  *
  * Signals: SIGTERM and SIGINT drain, flush and end (the second one ends at once), SIGHUP confirms a leap of the wall clock,
  * SIGUSR1 prints the counters. */
@@ -11,19 +11,25 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cli/core_map.h"
+#include "cli/ingress.h"
+#include "cli/threads.h"
+
 struct tael_server_options {
     const char *path; /* the data directory */
-    const char *listen; /* ADDR:PORT */
+    struct tael_ingress ingress;
     /* Limits to raise; 0 leaves one as it is. */
     uint64_t accounts_max;
     uint64_t transfers_max;
     uint64_t sessions_max;
-    uint32_t connections_max;
     uint32_t log_in_flight; /* blocks written at once, for new segments */
     uint32_t replies_large; /* 1 MiB buffers for replies, and for requests */
-    uint32_t workers; /* that apply transfers */
+    struct tael_core_map map; /* who runs where */
+    bool is_bound; /* each thread stays on the processor that the map has for it */
+    enum tael_idle idle;
     bool lazy_memory; /* touch no memory ahead of need */
     bool accept_clock; /* whatever the wall clock says */
+    bool is_quiet; /* tells errors and warnings only */
 };
 
 /* Runs until it is told to stop, or cannot go on. An enum tael_exit; what went wrong has been said on stderr. */

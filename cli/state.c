@@ -1,7 +1,6 @@
 #include "cli/state.h"
 
 #include "cli/output.h"
-#include "cli/threads.h"
 
 static struct tael_ledger_options ledger_options(const struct tael_state_options *options) {
     const struct tael_superblock *superblock = options->superblock;
@@ -63,7 +62,7 @@ static void workers_init(struct tael_state *state, struct tael_arena *arena, con
     state->parallel = NULL;
     state->lookups = NULL;
     if (options->workers <= 1) return;
-    const struct tael_sleeping sleeping = tael_threads_sleeping(options->workers);
+    const struct tael_sleeping sleeping = tael_threads_sleeping(options->idle);
     state->crew = tael_crew_init(arena, options->workers, &sleeping);
     const struct tael_team team = tael_crew_team(state->crew);
     const struct tael_parallel_options parallel = {.team = team, .events_min = TAEL_PARALLEL_EVENTS_MIN};

@@ -9,6 +9,7 @@
 #include <tael/log_format.h>
 
 #include "cli/memory.h"
+#include "cli/threads.h"
 #include "engine/ledger.h"
 #include "engine/lookup.h"
 #include "engine/parallel.h"
@@ -24,8 +25,8 @@ struct tael_state_options {
     uint32_t blocks_max; /* as struct tael_worker_options has them */
     uint32_t reads_max;
     uint32_t queries_max;
-    uint32_t
-        workers; /* that apply transfers and look up together; 0 and 1: one. Who wants more starts their threads: cli/threads.h */
+    uint32_t workers; /* that apply and look up together; 0 and 1: one. Who wants more starts their threads */
+    enum tael_idle idle; /* what those do that wait */
 };
 
 struct tael_state {

@@ -21,19 +21,29 @@ static void futex_wake(_Atomic uint32_t *word) {
     (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, TAEL_WORKERS_MAX, NULL, NULL, 0);
 }
 
-struct tael_sleeping tael_threads_sleeping(uint32_t workers) {
+bool tael_threads_are_crowded(uint32_t threads) {
     cpu_set_t allowed;
-    const bool is_known = sched_getaffinity(0, sizeof allowed, &allowed) == 0;
-    const bool is_crowded = is_known && workers > (uint32_t)CPU_COUNT(&allowed);
-    return (struct tael_sleeping){
-        .wait = futex_wait,
-        .wake = futex_wake,
-        .spins_idle = is_crowded ? 0 : SPINS_IDLE,
-        .spins_pass = is_crowded ? 0 : SPINS_PASS,
-    };
+    return sched_getaffinity(0, sizeof allowed, &allowed) == 0 && threads > (uint32_t)CPU_COUNT(&allowed);
 }
 
-static void stay_on(uint32_t processor) {
+struct tael_sleeping tael_threads_sleeping(enum tael_idle idle) {
+    struct tael_sleeping sleeping = {.wait = futex_wait, .wake = futex_wake};
+    switch (idle) {
+    case TAEL_IDLE_SLEEP:
+        sleeping.spins_idle = SPINS_IDLE;
+        sleeping.spins_pass = SPINS_PASS;
+        break;
+    case TAEL_IDLE_SLEEP_AT_ONCE:
+        break;
+    case TAEL_IDLE_SPIN:
+        sleeping.spins_idle = sleeping.spins_pass =
+            UINT32_MAX; /* a minute; then they sleep until woken, which does no harm */
+        break;
+    }
+    return sleeping;
+}
+
+void tael_thread_stay_on(uint32_t processor) {
     cpu_set_t set;
     CPU_ZERO(&set);
     CPU_SET(processor, &set);
@@ -42,18 +52,18 @@ static void stay_on(uint32_t processor) {
 
 static void *thread_run(void *context) {
     const struct tael_thread *thread = context;
-    if (thread->processor >= 0) stay_on((uint32_t)thread->processor);
+    if (thread->processor >= 0) tael_thread_stay_on((uint32_t)thread->processor);
     tael_crew_work(thread->crew, thread->worker);
     return NULL;
 }
 
 /* Signals are for the first thread. */
-static int thread_begin(struct tael_thread *thread) {
+int tael_thread_begin(pthread_t *thread, void *(*run)(void *context), void *context) {
     sigset_t all;
     sigset_t before;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int error = pthread_create(&thread->thread, NULL, thread_run, thread);
+    const int error = pthread_create(thread, NULL, run, context);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return -error;
 }
@@ -66,7 +76,7 @@ int tael_threads_begin(struct tael_threads *threads, struct tael_crew *crew, uin
         struct tael_thread *thread = &threads->threads[threads->count];
         *thread = (struct tael_thread){
             .crew = crew, .worker = worker, .processor = map == NULL ? -1 : (int)map->workers[worker]};
-        const int error = thread_begin(thread);
+        const int error = tael_thread_begin(&thread->thread, thread_run, thread);
         if (error != 0) {
             tael_threads_end(threads);
             return error;
@@ -75,7 +85,7 @@ int tael_threads_begin(struct tael_threads *threads, struct tael_crew *crew, uin
     }
     if (map != NULL && workers > 1 && sched_getaffinity(0, sizeof threads->before, &threads->before) == 0) {
         threads->is_bound = true;
-        stay_on(map->workers[0]);
+        tael_thread_stay_on(map->workers[0]);
     }
     return 0;
 }

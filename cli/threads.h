@@ -1,4 +1,4 @@
-/* The threads of workers 1 and on (engine/team.h); worker 0 is the caller's own. Who waits spins for a moment, then sleeps in the kernel. */
+/* Threads, and those of workers 1 and on (engine/team.h); worker 0 is the caller's own. */
 #ifndef TAEL_CLI_THREADS_H
 #define TAEL_CLI_THREADS_H
 
@@ -23,9 +23,23 @@ struct tael_threads {
     } threads[TAEL_WORKERS_MAX];
 };
 
-/* How so many workers wait for each other, the leader included. Where they outnumber the processors that the process may use, who
- * waits holds up the one it waits for, so nobody spins. */
-struct tael_sleeping tael_threads_sleeping(uint32_t workers);
+/* What those do that have nothing to do. */
+enum tael_idle {
+    TAEL_IDLE_SLEEP, /* spin for a moment, then sleep */
+    TAEL_IDLE_SLEEP_AT_ONCE, /* they share processors: who waits holds up the one it waits for */
+    TAEL_IDLE_SPIN, /* never sleep: each has a processor that nothing else needs */
+};
+
+/* Whether so many threads outnumber the processors that the process may use. */
+bool tael_threads_are_crowded(uint32_t threads);
+
+/* How workers wait for each other, the leader included. */
+struct tael_sleeping tael_threads_sleeping(enum tael_idle idle);
+
+/* Starts a thread, to which no signals go. 0 or a negative errno. */
+int tael_thread_begin(pthread_t *thread, void *(*run)(void *context), void *context);
+/* Keeps the calling thread on one processor, if that is possible. */
+void tael_thread_stay_on(uint32_t processor);
 
 /* Starts the threads of a crew of so many workers, and keeps each worker, the caller included, on the processor that the map has for
  * it; NULL: wherever the kernel puts them. One that can't be kept there runs elsewhere. 0 or a negative errno; then those

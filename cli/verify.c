@@ -64,11 +64,13 @@ static void audit(struct tael_state *state, struct finding *finding) {
 /* Replays and audits. An enum tael_exit: FAILED only where it could not be looked at, or the log is damaged. */
 static int examine(struct tael_offline *offline, const struct verify_options *options, const char *path,
                    struct finding *finding) {
-    const struct tael_state_options state_options = {.superblock = &offline->superblock,
-                                                     .blocks_max = 1,
-                                                     .reads_max = 1,
-                                                     .queries_max = 1,
-                                                     .workers = (uint32_t)options->workers};
+    const struct tael_state_options state_options = {
+        .superblock = &offline->superblock,
+        .blocks_max = 1,
+        .reads_max = 1,
+        .queries_max = 1,
+        .workers = (uint32_t)options->workers,
+        .idle = tael_threads_are_crowded((uint32_t)options->workers) ? TAEL_IDLE_SLEEP_AT_ONCE : TAEL_IDLE_SLEEP};
     struct tael_budget budget = {0};
     tael_state_budget(&state_options, &budget);
     struct tael_arena arena;

@@ -37,6 +37,7 @@ struct slot {
     struct segment *segment;
     uint64_t sequence;
     uint64_t op_last;
+    uint64_t submitted_ns;
     bool busy;
     bool written;
     bool empty;
@@ -418,6 +419,7 @@ static void block_write(struct tael_log *log, const struct tael_block *block) {
         .segment = log->current,
         .sequence = block->sequence,
         .op_last = block->last_op,
+        .submitted_ns = log->now_ns,
         .busy = true,
         .empty = block->request_count == 0,
     };
@@ -459,6 +461,7 @@ static void slot_announce(struct tael_log *log, struct slot *slot) {
     log->counters.blocks++;
     log->counters.blocks_empty += slot->empty;
     log->counters.bytes += slot->request.size;
+    log->counters.commit_ns += log->now_ns - slot->submitted_ns;
     log->active_ns = log->now_ns;
     slot->busy = false;
     tael_watermark_publish(&log->durable_op, slot->op_last);

@@ -119,6 +119,7 @@ struct tael_log_counters {
     uint64_t blocks; /* announced, empty ones included */
     uint64_t blocks_empty;
     uint64_t bytes; /* of announced blocks, as they stand in the log */
+    uint64_t commit_ns; /* from each block's submission to its announcement, all together */
     uint64_t segments_begun;
     uint64_t segments_prepared;
     uint64_t segments_refused; /* times that there was no space for one */

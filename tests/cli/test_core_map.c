@@ -114,12 +114,12 @@ static void test_auto_is_the_documented_policy(void **state) {
         /* More than there is: round and round. */
         {{1, 1, 1, SPREAD, NULL}, 1, "net 0, log 0, worker 0", 0},
         {{1, 1, 1, SPREAD, NULL}, 3, "net 0, log 0, workers 0,0,0", 3},
-        {{1, 2, 1, SPREAD, NULL}, 2, "net 0, log 0, workers 1,0", 1},
-        {{1, 2, 1, SPREAD, NULL}, 4, "net 0, log 0, workers 1,0-1,0", 4},
-        {{1, 1, 2, SPREAD, NULL}, 2, "net 0, log 0, workers 1,0", 1},
-        {{1, 4, 1, SPREAD, NULL}, 4, "net 0, log 0, workers 1-3,0", 1},
-        {{1, 4, 1, SPREAD, NULL}, 6, "net 0, log 0, workers 1-3,0-2", 5},
-        {{1, 64, 1, SPREAD, NULL}, 64, "net 0, log 0, workers 1-63,0", 1},
+        {{1, 2, 1, SPREAD, NULL}, 2, "net 0, log 0, workers 0-1", 0},
+        {{1, 2, 1, SPREAD, NULL}, 4, "net 0, log 0, workers 0-1,0-1", 4},
+        {{1, 1, 2, SPREAD, NULL}, 2, "net 0, log 0, workers 0-1", 0},
+        {{1, 4, 1, SPREAD, NULL}, 4, "net 0, log 0, workers 0-3", 0},
+        {{1, 4, 1, SPREAD, NULL}, 6, "net 0, log 0, workers 0-3,0-1", 4},
+        {{1, 64, 1, SPREAD, NULL}, 64, "net 0, log 0, workers 0-63", 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         machine_describe(&rows[i].machine);
@@ -145,7 +145,7 @@ static void test_texts_give_each_role_its_processors(void **state) {
     } rows[] = {
         {"auto", 0, "net 0, log 0, workers 1-2", 0},
         {"auto", 1, "net 0, log 1, worker 2", 0},
-        {"auto", 3, "net 0, log 0, workers 1-2,0", 1},
+        {"auto", 3, "net 0, log 0, workers 0-2", 0},
         {"net=0,log=0,worker=0", 0, "net 0, log 0, worker 0", 0},
         {"net=0,log=1,worker=2", 0, "net 0, log 1, worker 2", 0},
         {"worker=2,log=1,net=0", 1, "net 0, log 1, worker 2", 0},

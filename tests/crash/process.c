@@ -93,8 +93,10 @@ void process_server_start(struct process_server *server) {
     if (child == 0) {
         char workers[16];
         snprintf(workers, sizeof workers, "%" PRIu32, server->workers == 0 ? 1 : server->workers);
-        become((const char *const[]){server->program, "start", "--workers", workers, "--listen", server->address,
-                                     server->data, NULL},
+        const bool has_cores = server->cores[0] != '\0';
+        become((const char *const[]){server->program, "start", has_cores ? "--cores" : "--workers",
+                                     has_cores ? server->cores : workers, "--listen", server->address, server->data,
+                                     NULL},
                log, log);
     }
     close(log);

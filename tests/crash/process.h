@@ -16,6 +16,7 @@ struct process_server {
     char address[32]; /* 127.0.0.1:PORT */
     uint16_t port;
     uint32_t workers; /* for the next start; 0: as many as by default */
+    char cores[64]; /* in place of that: as --cores has it; empty: the default */
     pid_t pid; /* 0: not running */
 };
 

@@ -3,12 +3,14 @@
  * Goal: nothing acknowledged is ever missing, nothing is there twice, the books balance, and after each kill the ledger
  * is, to the last bit of its digest, what the slow model makes of the same log.
  * Method: sessions post without a break, over all kills, and remember each answer (load.h). The server is killed at a
- * random moment, now and then while it is still starting, with one, two or three workers. Then, offline: `tael verify` against the model. Then it is
+ * random moment, now and then while it is still starting, with one, two or three workers, its roles on one thread
+ * or on several. Then, offline: `tael verify` against the model. Then it is
  * started again, and what was acknowledged is looked up, with the load going on.
  *
  * Usage: test_kills TAEL MODEL_DIGEST. TAEL_CRASH_KILLS sets the number of kills, TAEL_CRASH_SEED the seed, which is
  * printed (it fixes what is sent and when kills are tried, not how the machine schedules them). */
 #include <inttypes.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -80,9 +82,45 @@ static uint64_t checked_sum(void) {
     return sum;
 }
 
+/* The first two processors that this process may use; the same one twice where there is no other. */
+static void processors_find(unsigned numbers[2]) {
+    cpu_set_t allowed;
+    unsigned found = 0;
+    assert_int_equal(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+    for (unsigned i = 0; i < CPU_SETSIZE && found < 2; i++) {
+        if (CPU_ISSET(i, &allowed)) numbers[found++] = i;
+    }
+    if (found == 1) numbers[1] = numbers[0];
+}
+
+/* Draws how the next server runs: one to three workers, roles on one thread or on several, more of them than processors too. */
+static void placement_draw(uint64_t *random) {
+    unsigned p[2];
+    const uint64_t draw = load_random(random);
+    processors_find(p);
+    server.workers = 1 + (uint32_t)(draw / 8 % 3);
+    server.cores[0] = '\0';
+    switch (draw % 8) {
+    case 0:
+        snprintf(server.cores, sizeof server.cores, "net=%u,log=%u,worker=%u", p[0], p[0], p[1]);
+        break;
+    case 1:
+        snprintf(server.cores, sizeof server.cores, "net=%u,log=%u,worker=%u", p[0], p[1], p[1]);
+        break;
+    case 2:
+        snprintf(server.cores, sizeof server.cores, "net=%u,log=%u,worker=%u,%u", p[1], p[0], p[1], p[0]);
+        break;
+    case 3:
+        snprintf(server.cores, sizeof server.cores, "net=%u,log=%u,worker=%u,%u,%u", p[0], p[1], p[0], p[1], p[1]);
+        break;
+    default:
+        break;
+    }
+}
+
 static void kill_once(uint64_t *random) {
     const bool early = load_random(random) % 5 == 0;
-    server.workers = 1 + (uint32_t)(load_random(random) % 3);
+    placement_draw(random);
     process_server_start(&server);
     if (early) {
         sleep_ms(load_random(random) % 60);

@@ -130,7 +130,8 @@ static void run_open(struct run *run, uint64_t seed, uint32_t events, uint32_t w
     run->arena.base = mmap(NULL, run->arena.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     TAEL_ASSERT(run->arena.base != MAP_FAILED);
     run->ledger = tael_ledger_init(&run->arena, &options);
-    const struct tael_sleeping sleeping = tael_threads_sleeping(run->workers);
+    const struct tael_sleeping sleeping =
+        tael_threads_sleeping(tael_threads_are_crowded(run->workers) ? TAEL_IDLE_SLEEP_AT_ONCE : TAEL_IDLE_SLEEP);
     run->crew = tael_crew_init(&run->arena, run->workers, &sleeping);
     run->crew_team = tael_crew_team(run->crew);
     for (uint32_t i = 0; i < run->workers; i++) run->dawdle[i].state = seed + i;

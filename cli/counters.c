@@ -1,0 +1,30 @@
+#include "cli/counters.h"
+
+#include "cli/output.h"
+
+void tael_counters_print_log(const struct tael_sequencer *sequencer, const struct tael_log *log) {
+    const struct tael_sequencer_counters *counters = tael_sequencer_counters(sequencer);
+    const struct tael_log_counters written = tael_log_counters(log);
+#define X(name, text) tael_counter_print(#name, counters->name, text);
+    TAEL_SEQUENCER_COUNTER_TABLE(X)
+#undef X
+    tael_counter_print("log_bytes", written.bytes, "bytes written to the log");
+    tael_counter_print("log_blocks", written.blocks, "blocks written to the log, empty ones included");
+    tael_counter_print("log_commit_us", written.blocks == 0 ? 0 : written.commit_ns / written.blocks / 1000,
+                       "from a block's submission until it was announced durable, on average");
+}
+
+/* Of several workers; with one there is nothing to tell. */
+void tael_counters_print_worker(const struct tael_state *state) {
+    const struct tael_parallel *parallel = state->parallel;
+    if (parallel == NULL) return;
+    const struct tael_parallel_counters counters = tael_parallel_counters(parallel);
+    tael_counter_print("steps", counters.steps, "applied by several workers together");
+    tael_counter_print("step_events", counters.events, "transfers in them");
+    tael_counter_print("steps_sequential", counters.steps_sequential, "undone, and applied one by one");
+    tael_counter_print("step_events_residue", counters.events_listed, "decided by one worker for all");
+    tael_counter_print("steps_reclaimed", counters.legs_reclaimed,
+                       "ids that failed made the next ones be looked up anew");
+    tael_counter_print("lookups_together", tael_lookups_counters(state->lookups).lookups,
+                       "answered by several workers together");
+}

@@ -1,0 +1,45 @@
+/* How requests come into a server: what its net role is made of. TCP is one (cli/ingress_tcp.h).
+ *
+ * All but `size_bytes` is called by the thread of the net role's loop, on whose io_uring it lives. */
+#ifndef TAEL_CLI_INGRESS_H
+#define TAEL_CLI_INGRESS_H
+
+#include <liburing.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <tael/arena.h>
+#include <tael/link.h>
+#include <tael/u128.h>
+
+/* What the server hands it. All of it outlives the ingress. */
+struct tael_ingress_site {
+    tael_u128 cluster;
+    struct tael_arena *arena;
+    struct io_uring *ring;
+    struct tael_link *link;
+    uint32_t replies_small; /* how many reply buffers of each kind there are */
+    uint32_t replies_large;
+    void (*say)(void *context, const char *line); /* for the administrator */
+};
+
+struct tael_ingress {
+    void *context;
+    uint32_t messages_max; /* requests lent to the sequencer at once; the link's rings hold as many */
+    /* Of the arena, for so many reply buffers. */
+    size_t (*size_bytes)(const void *context, uint32_t replies_small, uint32_t replies_large);
+    /* 0, or a negative errno; why has been said. */
+    int (*open)(void *context, const struct tael_ingress_site *site);
+    /* Tells on stdout that it is ready, and how it is reached. */
+    void (*tell)(const void *context);
+    uint32_t (*poll)(void *context, uint64_t now_ns); /* a turn: how much it did */
+    uint64_t (*deadline_ns)(const void *context); /* when the next turn is due though nothing comes */
+    void (*drain)(void *context); /* takes no more requests; those that were handed on are still answered */
+    bool (*drained)(const void *context); /* no request is lent, no reply is unsent */
+    void (*close)(void *context); /* drains, and gives up what is unsent; then is polled until it is closed */
+    bool (*closed)(const void *context);
+    void (*print)(const void *context); /* its counters */
+};
+
+#endif

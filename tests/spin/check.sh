@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The models of this directory, searched to the end by Spin. Then what shows that this means something: each fault that can be planted
 # is found, and what is rare does happen. Tells TAP.
-# usage: check.sh [MODEL...]: step, crew
+# usage: check.sh [MODEL...]: step, relay, crew
 set -euo pipefail
 source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly source_dir
@@ -110,6 +110,42 @@ check_step() {
     done
 }
 
+check_relay() {
+    local plain=(relay -DLINKS -DEVENTS_FIRST=2 -DEVENTS_SECOND=1 -DEVENTS_THIRD=1)
+    local short=(-DEVENTS_FIRST=1 -DEVENTS_SECOND=2 -DEVENTS_THIRD=1 -DEVENTS_FOURTH=1)
+    local heirs=(relay -DLINKS -DEVENTS_FIRST=1 -DEVENTS_SECOND=3 -DEVENTS_THIRD=1)
+    local what
+    holds 'legs of two, two, one and one events' relay -DLINKS -DEVENTS_FOURTH=1
+    holds 'legs of four, one and one' relay -DLINKS -DEVENTS_FIRST=4 -DEVENTS_SECOND=1 -DEVENTS_THIRD=1
+    holds 'legs of one, two, one and one, a long chain' relay -DLINKS -DLONG_CHAIN "${short[@]}"
+    holds 'legs of one, two, one and one, three ids' relay -DLINKS -DIDS=3 "${short[@]}"
+    if [ -n "${TAEL_TEST_LONG-}" ]; then
+        holds 'legs of two, two, one and one, a long chain' relay -DLINKS -DEVENTS_FOURTH=1 -DLONG_CHAIN
+        holds 'legs of two, two, two and one' relay -DLINKS -DEVENTS_THIRD=2 -DEVENTS_FOURTH=1
+        holds 'legs of two, two, one and one, three ids' relay -DLINKS -DEVENTS_FOURTH=1 -DIDS=3
+        holds 'no chains, legs of two, one, two and one, three ids' \
+            relay -DIDS=3 -DEVENTS_SECOND=1 -DEVENTS_THIRD=2 -DEVENTS_FOURTH=1
+    fi
+    for what in NO_RECLAIM NEXT_NOT_WITHDRAWN OLDEST_FIRST NOT_CLAIMED_ANEW BASE_BEFORE_KEPT HEIR_NOT_ENTERED \
+        NO_SETTLE END_UNSETTLED LEGS=2 OWN_FIRST FAILED_NOT_FREE BEFORE_UNKNOWN BASE_AT_COUNT \
+        {SHIFT,BURN,FAILURE,ROLLBACK}_UNNOTED SKIP_BARRIER={LEG,RECLAIM}; do
+        finds "$what" "${plain[@]}"
+    done
+    for what in HEIR_UNKNOWN RESOLVED_BY_CLAIMANT; do
+        finds "$what" "${heirs[@]}"
+    done
+    finds CHAIN_UNSETTLED relay -DLINKS -DLONG_CHAIN "${short[@]}"
+    for what in POSTS_{IN_LEG,BEFORE} HEIR_{CREATED,BURNT} {REPEATS,BURNT}_BEFORE RESOLVED_TWO_BEFORE; do
+        reaches "EVENT=$what" "${plain[@]}"
+    done
+    for what in FREE TRANSFER; do
+        reaches "RECLAIM=BECOMES_$what" "${plain[@]}"
+    done
+    for what in STATUS=ALREADY_POSTED EVENT=POST_TAKEN_BACK; do
+        reaches "$what" relay -DLINKS -DIDS=3 "${short[@]}"
+    done
+}
+
 check_crew() {
     local crew=(crew -DWORKERS=4 -DPASSES=3)
     local what
@@ -119,7 +155,7 @@ check_crew() {
     done
 }
 
-[ $# -gt 0 ] || set -- step crew
+[ $# -gt 0 ] || set -- step relay crew
 for model in "$@"; do
     "check_$model"
 done

@@ -1,7 +1,7 @@
-/* `tael bench`: how fast a ledger is, over TCP, and with what latency.
+/* `tael bench`: how fast a ledger is, over TCP or in process, and with what latency.
  *
- * It measures the server that it is pointed to, or one that it starts on a ledger of its own. Each run has a warm-up, which
- * counts for nothing. All transfers are meant to be created: any that isn't is a failure. */
+ * It measures the server that it is pointed to, or one that it starts on a ledger of its own, or is, without a network. Each run
+ * has a warm-up, which counts for nothing. All transfers are meant to be created: any that isn't is a failure. */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -15,8 +15,11 @@
 #include "bench/load/load.h"
 #include "cli/bench_report.h"
 #include "cli/command.h"
+#include "cli/generator.h"
 #include "cli/output.h"
 #include "cli/own_server.h"
+#include "cli/placement.h"
+#include "cli/server.h"
 #include "cli/trial_balance.h"
 
 #define BATCHES_OUTSTANDING_MAX 1000000
@@ -28,6 +31,11 @@
 #define BENCH_OPTIONS(X, S)                                                                                            \
     X(S, TEXT, to, "ADDR:PORT", 0, 0, NULL, "the server to measure; without it, one on a new ledger is started")       \
     X(S, TEXT, start, "DIR", 0, 0, NULL, "make that new ledger in DIR and keep it; without it, it is removed")         \
+    X(S, FLAG, in_process, "", 0, 0, false,                                                                            \
+      "make requests in the server's own process, without a network; the server is this one, on a new ledger")         \
+    X(S, NUMBER, workers, "N", 1, TAEL_WORKERS_MAX, 0, "with --in-process: as tael start has it")                      \
+    X(S, TEXT, cores, "MAP", 0, 0, NULL, "with --in-process: as tael start has it; net is the generator")              \
+    X(S, TEXT, idle, "HOW", 0, 0, "sleep", "with --in-process: as tael start has it")                                  \
     X(S, WIDE, cluster, "N", 0, 0, 0, "the ledger's cluster number")                                                   \
     X(S, NUMBER, timeout, "SECONDS", 1, 86400, 60, "how long one request may take, retries included")                  \
     X(S, NUMBER, sessions, "N", 1, TAEL_CLIENT_SESSIONS_MAX, 4, "a connection each, with one request in flight")       \
@@ -100,6 +108,11 @@ static int options_check(const struct bench_options *options) {
     const uint64_t outstanding = options->outstanding == 0 ? options->sessions : options->outstanding;
     if (options->to != NULL && options->start != NULL) return wrong("--to and --start exclude each other");
     if (options->to != NULL && options->transfers_max != 0) return wrong("--transfers-max is for a new ledger");
+    if (options->in_process && options->to != NULL) return wrong("--in-process has a server of its own, so no --to");
+    if (options->in_process && options->rate != 0) return wrong("--in-process knows no --rate");
+    if (options->in_process && outstanding != options->sessions) {
+        return wrong("--in-process has as many batches at once as --sessions");
+    }
     if (options->clients > options->sessions) return wrong("each client needs a session; there are more --clients");
     if (outstanding < options->sessions) return wrong("--outstanding is less than the sessions, so some were idle");
     if (2 * options->pending + options->chains > 100) return wrong("twice --pending and --chains are more than 100 %");
@@ -182,15 +195,18 @@ static void own_server_settle(struct bench *bench) {
                "lower for it");
 }
 
-static bool own_server_start(struct bench *bench) {
-    const struct bench_options *options = bench->options;
-    const struct tael_own_server_options own = {
+static struct tael_own_server_options own_server_options(const struct bench_options *options) {
+    return (struct tael_own_server_options){
         .directory = options->start,
         .cluster = options->cluster,
         .accounts_max = options->accounts < TAEL_ACCOUNTS_MIN ? TAEL_ACCOUNTS_MIN : options->accounts,
         .transfers_max = own_transfers_max(options),
         .sessions_max = options->sessions,
     };
+}
+
+static bool own_server_start(struct bench *bench) {
+    const struct tael_own_server_options own = own_server_options(bench->options);
     if (!tael_own_server_start(&tael_command_bench, &own, &bench->server)) return false;
     own_server_settle(bench);
     bench->load_options.address = bench->server.address;
@@ -280,24 +296,29 @@ static bool runs_measure(struct bench *bench) {
 
 /* --- the command --- */
 
-static int report_print(struct bench *bench) {
-    struct tael_trial_balance balance;
-    char why[TAEL_CLIENT_WHY_SIZE];
-    if (tael_trial_balance_fetch(tael_load_client(bench->load), 0, 0, &balance, why) != 0) {
-        tael_error(&tael_command_bench, "no trial balance: %s", why);
-        return TAEL_EXIT_FAILED;
-    }
-    bench->report.balance = &balance;
+static int report_print(struct bench *bench, const struct tael_trial_balance *balance) {
+    bench->report.balance = balance;
     int status = TAEL_EXIT_DONE;
     if (bench->options->json) {
         status = tael_json_print(tael_bench_json(&bench->report));
     } else {
         tael_bench_print(&bench->report);
     }
-    if (!balance.is_balanced) {
+    if (!balance->is_balanced) {
         tael_error(&tael_command_bench, "the books do not balance");
         status = TAEL_EXIT_FAILED;
     }
+    return status;
+}
+
+static int report_fetch_and_print(struct bench *bench) {
+    struct tael_trial_balance balance;
+    char why[TAEL_CLIENT_WHY_SIZE];
+    if (tael_trial_balance_fetch(tael_load_client(bench->load), 0, 0, &balance, why) != 0) {
+        tael_error(&tael_command_bench, "no trial balance: %s", why);
+        return TAEL_EXIT_FAILED;
+    }
+    const int status = report_print(bench, &balance);
     tael_trial_balance_free(&balance);
     return status;
 }
@@ -310,8 +331,90 @@ static int bench_measure(struct bench *bench) {
     if (bench->options->to == NULL && !own_server_start(bench)) return TAEL_EXIT_FAILED;
     if (!load_open(bench)) return TAEL_EXIT_FAILED;
     const bool is_well = runs_measure(bench);
-    const int status = bench->report.runs_count == 0 ? TAEL_EXIT_FAILED : report_print(bench);
+    const int status = bench->report.runs_count == 0 ? TAEL_EXIT_FAILED : report_fetch_and_print(bench);
     return is_well ? status : TAEL_EXIT_FAILED;
+}
+
+/* --- in process --- */
+
+static struct tael_generator_options generator_options(const struct bench *bench) {
+    const struct bench_options *options = bench->options;
+    struct tael_mix_options mix = bench->load_options.mix;
+    mix.streams = (uint32_t)options->sessions;
+    return (struct tael_generator_options){
+        .mix = mix,
+        .transfers = run_transfers(options),
+        .duration_ns = options->seconds == 0 ? UINT64_MAX : options->seconds * TAEL_NS_PER_S,
+        .warm_up_ns = options->warm_up * TAEL_NS_PER_S,
+        .warm_up_transfers = warm_up_transfers(options),
+        .runs = (uint32_t)options->runs,
+    };
+}
+
+/* What the generator found, as a report has it. */
+static bool runs_take(struct bench *bench, const struct tael_generator *generator) {
+    struct tael_bench_report *report = &bench->report;
+    const struct tael_generator_run *runs;
+    report->runs_count = tael_generator_runs(generator, &runs);
+    report->runs = calloc(report->runs_count, sizeof *report->runs);
+    if (report->runs == NULL) return false;
+    for (uint32_t i = 0; i < report->runs_count; i++) {
+        report->runs[i].server_cpu = -1;
+        report->runs[i].times = runs[i].times;
+        report->runs[i].load = (struct tael_load_result){
+            .elapsed_ns = runs[i].elapsed_ns,
+            .batches = runs[i].requests,
+            .requests = runs[i].requests,
+            .transfers = runs[i].transfers,
+            .created = runs[i].created,
+            .latency_ns = runs[i].latency_ns,
+        };
+    }
+    tael_bench_runs_sort(report->runs, report->runs_count);
+    report->is_in_process = true;
+    report->accounts_opened = tael_generator_accounts_opened(generator);
+    report->make_cost_ns = tael_generator_make_cost_ns(generator);
+    return true;
+}
+
+static int generator_report(struct bench *bench, const struct tael_generator *generator) {
+    const char *problem = tael_generator_problem(generator);
+    struct tael_trial_balance balance;
+    uint32_t rows_count;
+    uint64_t op;
+    const struct tael_trial_balance_row *rows = tael_generator_balance(generator, &rows_count, &op);
+    if (problem == NULL && tael_trial_balance_read(rows, rows_count, op, &balance) != 0) problem = "no trial balance";
+    if (problem == NULL && !runs_take(bench, generator)) problem = "out of memory";
+    if (problem == NULL) return report_print(bench, &balance);
+    tael_error(&tael_command_bench, "%s", problem);
+    return TAEL_EXIT_FAILED;
+}
+
+/* The server in this process, with the generator in place of a network. */
+static int in_process_measure(struct bench *bench) {
+    const struct bench_options *options = bench->options;
+    const struct tael_own_server_options own = own_server_options(options);
+    const struct tael_generator_options load = generator_options(bench);
+    struct tael_server_options server = {
+        .replies_large = TAEL_BUFFERS_LARGE_DEFAULT, .log_in_flight = TAEL_LOG_IN_FLIGHT_DEFAULT, .is_quiet = true};
+    bench->report.options = &bench->load_options;
+    (void)getloadavg(&bench->report.load_average, 1);
+    if (!tael_placement_make(&tael_command_bench, (uint32_t)options->workers, options->cores, options->idle,
+                             &server.placement)) {
+        return TAEL_EXIT_USAGE;
+    }
+    if (!tael_own_server_format(&tael_command_bench, &own, &bench->server)) return TAEL_EXIT_FAILED;
+    struct tael_generator *generator = tael_generator_make(&load);
+    if (generator == NULL) {
+        tael_error(&tael_command_bench, "out of memory");
+        return TAEL_EXIT_FAILED;
+    }
+    server.path = bench->server.directory;
+    server.ingress = tael_generator_ingress(generator);
+    int status = tael_server_run(&server);
+    if (status == TAEL_EXIT_DONE) status = generator_report(bench, generator);
+    tael_generator_free(generator);
+    return status;
 }
 
 static int bench_run(const void *options_any, int operands_count, char **operands) {
@@ -320,9 +423,13 @@ static int bench_run(const void *options_any, int operands_count, char **operand
     (void)operands;
     if (bench == NULL) return TAEL_EXIT_FAILED;
     bench->options = options_any;
-    signals_take();
     int status = load_options_make(bench);
-    if (status == TAEL_EXIT_DONE) status = bench_measure(bench);
+    if (status == TAEL_EXIT_DONE && bench->options->in_process) {
+        status = in_process_measure(bench);
+    } else if (status == TAEL_EXIT_DONE) {
+        signals_take();
+        status = bench_measure(bench);
+    }
     tael_load_close(bench->load);
     if (!tael_own_server_stop(&bench->server)) status = TAEL_EXIT_FAILED;
     free(bench->report.runs);

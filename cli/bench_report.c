@@ -84,7 +84,26 @@ static void rejected_print(const struct tael_load_result *load) {
     }
 }
 
-static void run_print(const struct tael_bench_run *run, uint64_t rate) {
+static double share(uint64_t part, uint64_t whole) { return whole == 0 ? 0 : (double)part / (double)whole; }
+
+/* Of each role, the share of the run that it worked, and of its turns that had something to do; of each thread, the rest. */
+static void times_print(const struct tael_bench_run *run) {
+    const struct tael_server_times *times = &run->times;
+    for (uint32_t i = 0; i < TAEL_SERVER_ROLES; i++) {
+        const struct tael_role_times *role = &times->roles[i];
+        printf("  %-22s%5.1f %% of the time; %.1f %% of its turns had something to do\n",
+               i == 0 ? "net: the generator" : role->name, 100 * share(role->worked_ns, run->load.elapsed_ns),
+               100 * share(role->turns_worked, role->turns));
+    }
+    for (uint32_t i = 0; i < times->thread_count; i++) {
+        const struct tael_loop_times *thread = &times->threads[i];
+        printf("  thread of %-12s%5.1f %% asleep, %.1f %% submissions, %.1f %% completions\n", thread->first->name,
+               100 * share(thread->asleep_ns, thread->life_ns), 100 * share(thread->kernel_ns, thread->life_ns),
+               100 * share(thread->completions_ns, thread->life_ns));
+    }
+}
+
+static void run_print(const struct tael_bench_run *run, uint64_t rate, bool is_in_process) {
     const struct tael_load_result *load = &run->load;
     char number[3][TAEL_NUMBER_TEXT_SIZE];
     printf("%s transfers/s: %s transfers in %.3f s, %s requests\n",
@@ -96,6 +115,10 @@ static void run_print(const struct tael_bench_run *run, uint64_t rate) {
         latency_print("sent late by", &load->late_ns);
         printf("  waited for a session  %s of %s batches\n", tael_number_format(load->waited, number[0]),
                tael_number_format(load->batches, number[1]));
+    }
+    if (is_in_process) {
+        times_print(run);
+        return;
     }
     printf("  processors            generator %.2f (its thread was busy %.0f %% of the time)", load->cpu,
            100 * load->client_busy);
@@ -129,7 +152,7 @@ void tael_bench_print(const struct tael_bench_report *report) {
            tael_number_format(mix->accounts, number[0]), tael_number_format(report->accounts_opened, number[1]),
            choice_names[mix->choice], mix->batch, options->outstanding, options->sessions);
     printf("making a transfer takes %.0f ns; load average before: %.2f\n", report->make_cost_ns, report->load_average);
-    for (uint32_t i = 0; i < report->runs_count; i++) run_print(&report->runs[i], report->rate);
+    for (uint32_t i = 0; i < report->runs_count; i++) run_print(&report->runs[i], report->rate, report->is_in_process);
     if (report->runs_count > 1) {
         printf("median %s transfers/s of %" PRIu32 " runs, from %s",
                tael_number_format((uint64_t)tael_bench_rate(&tael_bench_median(report)->load), number[0]),
@@ -163,7 +186,18 @@ static json_t *rejected_json(const struct tael_load_result *load) {
     return object;
 }
 
-static json_t *run_json(const struct tael_bench_run *run, uint64_t rate) {
+static json_t *times_json(const struct tael_bench_run *run) {
+    json_t *object = json_object();
+    for (uint32_t i = 0; i < TAEL_SERVER_ROLES; i++) {
+        const struct tael_role_times *role = &run->times.roles[i];
+        json_object_set_new(object, role->name,
+                            json_pack("{s:f, s:f}", "time", share(role->worked_ns, run->load.elapsed_ns), "turns",
+                                      share(role->turns_worked, role->turns)));
+    }
+    return object;
+}
+
+static json_t *run_json(const struct tael_bench_run *run, uint64_t rate, bool is_in_process) {
     const struct tael_load_result *load = &run->load;
     json_t *object =
         json_pack("{s:f, s:f, s:I, s:I, s:o, s:I, s:I, s:I, s:o}", "transfers_per_s", tael_bench_rate(load), "seconds",
@@ -179,6 +213,10 @@ static json_t *run_json(const struct tael_bench_run *run, uint64_t rate) {
     json_object_set_new(object, "retransmissions", json_integer((json_int_t)load->retransmissions));
     json_object_set_new(object, "reconnects", json_integer((json_int_t)load->reconnects));
     json_object_set_new(object, "busy", json_integer((json_int_t)load->busy));
+    if (is_in_process) {
+        json_object_set_new(object, "roles", times_json(run));
+        return object;
+    }
     json_object_set_new(object, "generator_cpu", json_real(load->cpu));
     json_object_set_new(object, "generator_busy", json_real(load->client_busy));
     json_object_set_new(object, "generator_was_limit", json_boolean(tael_bench_generator_limit(run, rate) != NULL));
@@ -202,9 +240,9 @@ static json_t *options_json(const struct tael_bench_report *report) {
 json_t *tael_bench_json(const struct tael_bench_report *report) {
     json_t *runs = json_array();
     for (uint32_t i = 0; i < report->runs_count; i++) {
-        json_array_append_new(runs, run_json(&report->runs[i], report->rate));
+        json_array_append_new(runs, run_json(&report->runs[i], report->rate, report->is_in_process));
     }
-    json_t *object = run_json(tael_bench_median(report), report->rate);
+    json_t *object = run_json(tael_bench_median(report), report->rate, report->is_in_process);
     json_object_set_new(object, "options", options_json(report));
     json_object_set_new(object, "accounts_opened", json_integer((json_int_t)report->accounts_opened));
     json_object_set_new(object, "make_cost_ns", json_real(report->make_cost_ns));

@@ -7,12 +7,14 @@
 #include <stdint.h>
 
 #include "bench/load/load.h"
+#include "cli/ingress.h"
 #include "cli/trial_balance.h"
 
 /* One run, measured. */
 struct tael_bench_run {
     struct tael_load_result load;
     double server_cpu; /* processors that a server of our own used; below 0: not known */
+    struct tael_server_times times; /* where its time went; of a run in process */
 };
 
 struct tael_bench_report {
@@ -23,6 +25,7 @@ struct tael_bench_report {
     double load_average; /* of the machine's last minute, before: what else runs takes part in the figures */
     struct tael_bench_run *runs; /* in the order of their transfers a second: see tael_bench_runs_sort */
     uint32_t runs_count;
+    bool is_in_process;
     const struct tael_trial_balance *balance;
 };
 

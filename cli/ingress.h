@@ -13,6 +13,17 @@
 #include <tael/link.h>
 #include <tael/u128.h>
 
+#include "cli/loop.h"
+
+enum { TAEL_SERVER_ROLES = 3 };
+
+/* Where a server's time went: net, log, worker; and by thread. */
+struct tael_server_times {
+    struct tael_role_times roles[TAEL_SERVER_ROLES];
+    struct tael_loop_times threads[TAEL_SERVER_ROLES];
+    uint32_t thread_count;
+};
+
 /* What the server hands it. All of it outlives the ingress. */
 struct tael_ingress_site {
     tael_u128 cluster;
@@ -22,6 +33,10 @@ struct tael_ingress_site {
     uint32_t replies_small; /* how many reply buffers of each kind there are */
     uint32_t replies_large;
     void (*say)(void *context, const char *line); /* for the administrator */
+    /* For one that measures. */
+    const void *server;
+    void (*times_read)(const void *server, struct tael_server_times *times); /* while the loops run */
+    bool (*is_settled)(const void *server); /* nothing is going on behind any more: see cli/touch.h */
 };
 
 struct tael_ingress {

@@ -124,6 +124,15 @@ static void edges_tell(struct tael_role *role) {
 
 /* --- the turn --- */
 
+/* Relaxed: only this thread writes them, and others only read them for people. */
+static void count_add(_Atomic uint64_t *counter, uint64_t more) {
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
+}
+
+static uint64_t count_read(const _Atomic uint64_t *counter) {
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
 static uint32_t completions_dispatch(struct tael_loop *loop) {
     struct io_uring_cqe *cqe;
     uint32_t count = 0;
@@ -136,7 +145,7 @@ static uint32_t completions_dispatch(struct tael_loop *loop) {
         tael_completion_dispatch(user_data, result, flags);
         count++;
     }
-    if (count > 0) loop->times.completions += __rdtsc() - begun;
+    if (count > 0) count_add(&loop->ticks_completions, __rdtsc() - begun);
     return count;
 }
 
@@ -145,16 +154,16 @@ static void submit(struct tael_loop *loop) {
     if (!loop->options.has_ring || io_uring_sq_ready(&loop->ring) == 0) return;
     const uint64_t begun = __rdtsc();
     (void)io_uring_submit(&loop->ring);
-    loop->times.kernel += __rdtsc() - begun;
+    count_add(&loop->ticks_kernel, __rdtsc() - begun);
 }
 
 static int role_turn(struct tael_role *role, const struct tael_clock_reading *now) {
     const uint64_t begun = __rdtsc();
     const int work = role->poll(role->context, now);
-    role->turns++;
+    count_add(&role->turns, 1);
     if (work <= 0) return work;
-    role->ticks_worked += __rdtsc() - begun;
-    role->turns_worked++;
+    count_add(&role->ticks_worked, __rdtsc() - begun);
+    count_add(&role->turns_worked, 1);
     edges_tell(role);
     return work;
 }
@@ -169,7 +178,6 @@ static int turn(struct tael_loop *loop, const struct tael_clock_reading *now) {
         work += done;
     }
     submit(loop);
-    loop->turns++;
     return work;
 }
 
@@ -198,8 +206,8 @@ static void wait(struct tael_loop *loop, uint64_t at_most_ns) {
         struct pollfd bell = {.fd = loop->bell_fd, .events = POLLIN};
         if (ppoll(&bell, 1, &timeout, NULL) > 0) (void)!read(loop->bell_fd, &loop->bell_value, sizeof(uint64_t));
     }
-    loop->times.asleep += __rdtsc() - begun;
-    loop->sleeps++;
+    count_add(&loop->ticks_asleep, __rdtsc() - begun);
+    count_add(&loop->sleeps, 1);
 }
 
 /* After a turn that found nothing to do. 0, or a role's error. */
@@ -228,23 +236,21 @@ static void line_print(const struct tael_role *role, const char *what, uint64_t 
     tael_counter_print(name, count, text);
 }
 
-static void counters_print(const struct tael_loop *loop, uint64_t now_ns) {
-    const double ticks = (double)(__rdtsc() - loop->begun_ticks);
-    const double us_per_tick = (double)(now_ns - loop->begun_ns) / ticks / 1000;
+static void counters_print(const struct tael_loop *loop) {
     for (uint32_t i = 0; i < loop->role_count; i++) {
         const struct tael_role *role = loop->roles[i];
+        const struct tael_role_times times = tael_role_times_read(loop, role);
         role->print(role->context);
-        line_print(role, "turns", role->turns, "of the role");
-        line_print(role, "turns_worked", role->turns_worked, "in which it had something to do");
-        line_print(role, "worked_us", (uint64_t)((double)role->ticks_worked * us_per_tick), "that those took");
+        line_print(role, "turns", times.turns, "of the role");
+        line_print(role, "turns_worked", times.turns_worked, "in which it had something to do");
+        line_print(role, "worked_us", times.worked_ns / 1000, "that those took");
     }
-    const struct tael_role *first = loop->roles[0];
-    const struct tael_loop_times *times = &loop->times;
-    line_print(first, "thread_us", (uint64_t)(ticks * us_per_tick), "since its thread began");
-    line_print(first, "thread_completions_us", (uint64_t)((double)times->completions * us_per_tick), "taking them in");
-    line_print(first, "thread_kernel_us", (uint64_t)((double)times->kernel * us_per_tick), "handing work to it");
-    line_print(first, "thread_asleep_us", (uint64_t)((double)times->asleep * us_per_tick), "having nothing to do");
-    line_print(first, "thread_sleeps", loop->sleeps, "how many times");
+    const struct tael_loop_times times = tael_loop_times_read(loop);
+    line_print(times.first, "thread_us", times.life_ns / 1000, "since its thread began");
+    line_print(times.first, "thread_completions_us", times.completions_ns / 1000, "taking them in");
+    line_print(times.first, "thread_kernel_us", times.kernel_ns / 1000, "handing work to it");
+    line_print(times.first, "thread_asleep_us", times.asleep_ns / 1000, "having nothing to do");
+    line_print(times.first, "thread_sleeps", times.sleeps, "how many times");
 }
 
 int tael_loop_run(struct tael_loop *loop, const _Atomic bool *ended, const _Atomic uint32_t *asked) {
@@ -254,7 +260,7 @@ int tael_loop_run(struct tael_loop *loop, const _Atomic bool *ended, const _Atom
         const int work = turn(loop, &now);
         if (work < 0) return work;
         const uint32_t times = atomic_load_explicit(asked, memory_order_acquire);
-        if (times != loop->printed) counters_print(loop, now.monotonic_ns);
+        if (times != loop->printed) counters_print(loop);
         loop->printed = times;
         if (work > 0) {
             loop->idle_since_ns = 0;
@@ -264,4 +270,31 @@ int tael_loop_run(struct tael_loop *loop, const _Atomic bool *ended, const _Atom
         if (error != 0) return error;
     }
     return 0;
+}
+
+/* --- where time went --- */
+
+static double ns_per_tick(const struct tael_loop *loop, uint64_t *life_ns) {
+    *life_ns = tael_clock_read().monotonic_ns - loop->begun_ns;
+    return (double)*life_ns / (double)(__rdtsc() - loop->begun_ticks);
+}
+
+struct tael_loop_times tael_loop_times_read(const struct tael_loop *loop) {
+    struct tael_loop_times times = {.first = loop->roles[0], .sleeps = count_read(&loop->sleeps)};
+    const double scale = ns_per_tick(loop, &times.life_ns);
+    times.completions_ns = (uint64_t)((double)count_read(&loop->ticks_completions) * scale);
+    times.kernel_ns = (uint64_t)((double)count_read(&loop->ticks_kernel) * scale);
+    times.asleep_ns = (uint64_t)((double)count_read(&loop->ticks_asleep) * scale);
+    return times;
+}
+
+struct tael_role_times tael_role_times_read(const struct tael_loop *loop, const struct tael_role *role) {
+    uint64_t life_ns;
+    const double scale = ns_per_tick(loop, &life_ns);
+    return (struct tael_role_times){
+        .name = role->name,
+        .turns = count_read(&role->turns),
+        .turns_worked = count_read(&role->turns_worked),
+        .worked_ns = (uint64_t)((double)count_read(&role->ticks_worked) * scale),
+    };
 }

@@ -34,11 +34,21 @@ struct tael_edge {
     uint64_t told; /* how far the other loop has been told */
 };
 
-/* Where a loop's time goes, in ticks of the time stamp counter. What is left of its life it polled in vain. */
+/* Where time went since the start; differences tell of a stretch of it. */
+struct tael_role_times {
+    const char *name;
+    uint64_t turns;
+    uint64_t turns_worked; /* in which it had something to do */
+    uint64_t worked_ns; /* that those took */
+};
+/* What is left of its life a thread polled in vain. */
 struct tael_loop_times {
-    uint64_t completions; /* dispatching them */
-    uint64_t kernel; /* submitting to it */
-    uint64_t asleep;
+    const struct tael_role *first; /* the role that it polls first */
+    uint64_t life_ns;
+    uint64_t completions_ns; /* dispatching them */
+    uint64_t kernel_ns; /* submitting to it */
+    uint64_t asleep_ns;
+    uint64_t sleeps;
 };
 
 struct tael_role {
@@ -53,10 +63,10 @@ struct tael_role {
     bool is_long; /* its turns are: what others queued is submitted before */
     struct tael_edge edges[TAEL_ROLE_EDGES_MAX];
     uint32_t edge_count;
-    /* Written by the loop. */
-    uint64_t turns;
-    uint64_t turns_worked; /* in which it had something to do */
-    uint64_t ticks_worked; /* that those took */
+    /* Written by the loop; ticks are those of the time stamp counter. */
+    _Atomic uint64_t turns;
+    _Atomic uint64_t turns_worked;
+    _Atomic uint64_t ticks_worked;
 };
 
 struct tael_loop_options {
@@ -80,9 +90,11 @@ struct tael_loop {
     uint32_t printed; /* how many times counters have been */
     uint64_t begun_ticks; /* when it was opened */
     uint64_t begun_ns; /* the same, monotonic */
-    struct tael_loop_times times;
-    uint64_t turns;
-    uint64_t sleeps;
+    /* Written by the loop. */
+    _Atomic uint64_t ticks_completions;
+    _Atomic uint64_t ticks_kernel;
+    _Atomic uint64_t ticks_asleep;
+    _Atomic uint64_t sleeps;
     _Alignas(TAEL_CACHE_LINE) _Atomic bool asleep; /* S1, S2; raised by the loop, taken down by whoever is first */
 };
 
@@ -100,5 +112,9 @@ int tael_loop_run(struct tael_loop *loop, const _Atomic bool *ended, const _Atom
 
 /* Wakes the loop where it sleeps. Any thread. */
 void tael_loop_wake(struct tael_loop *loop);
+
+/* Any thread, `role` being one of the loop's. */
+struct tael_loop_times tael_loop_times_read(const struct tael_loop *loop);
+struct tael_role_times tael_role_times_read(const struct tael_loop *loop, const struct tael_role *role);
 
 #endif

@@ -179,13 +179,20 @@ static bool server_start(const struct tael_own_server_options *options, struct t
     return false;
 }
 
+bool tael_own_server_format(const struct tael_command *command, const struct tael_own_server_options *options,
+                            struct tael_own_server *server) {
+    *server = (struct tael_own_server){.command = command, .errors = tmpfile()};
+    bool is_made = server->errors != NULL;
+    if (!is_made) tael_error(command, "can't make a temporary file: %s", strerror(errno));
+    is_made = is_made && directory_make(options, server) && ledger_format(options, server);
+    if (!is_made) server_clean(server);
+    return is_made;
+}
+
 bool tael_own_server_start(const struct tael_command *command, const struct tael_own_server_options *options,
                            struct tael_own_server *server) {
-    *server = (struct tael_own_server){.command = command, .errors = tmpfile()};
-    bool is_started = server->errors != NULL;
-    if (!is_started) tael_error(command, "can't make a temporary file: %s", strerror(errno));
-    is_started = is_started && directory_make(options, server) && ledger_format(options, server) &&
-                 server_start(options, server);
+    if (!tael_own_server_format(command, options, server)) return false;
+    const bool is_started = server_start(options, server);
     if (!is_started) server_clean(server);
     return is_started;
 }
@@ -214,9 +221,12 @@ uint64_t tael_own_server_cpu_ns(const struct tael_own_server *server) {
 }
 
 bool tael_own_server_stop(struct tael_own_server *server) {
-    if (server->process <= 0) return true;
-    (void)kill(server->process, SIGTERM);
-    const int status = child_await(server->process);
+    int status = TAEL_EXIT_DONE;
+    if (server->command == NULL) return true;
+    if (server->process > 0) {
+        (void)kill(server->process, SIGTERM);
+        status = child_await(server->process);
+    }
     if (status != TAEL_EXIT_DONE) {
         errors_show(server->errors);
         tael_error(server->command, "the server ended with status %d", status);

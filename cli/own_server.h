@@ -27,6 +27,9 @@ struct tael_own_server {
     bool is_temporary;
 };
 
+/* Formats only: there is a ledger, and no process. False when that failed, which has been said; all is cleaned up then. */
+bool tael_own_server_format(const struct tael_command *command, const struct tael_own_server_options *options,
+                            struct tael_own_server *server);
 /* Formats and starts. Returns when it listens. False when that failed, which has been said; all is cleaned up then. */
 bool tael_own_server_start(const struct tael_command *command, const struct tael_own_server_options *options,
                            struct tael_own_server *server);
@@ -38,7 +41,7 @@ bool tael_own_server_is_settling(const struct tael_own_server *server);
 /* What processor time it took so far, in ns; 0 without one. */
 uint64_t tael_own_server_cpu_ns(const struct tael_own_server *server);
 
-/* Stops it cleanly. False when it didn't end well, which has been said. Without one, true. */
+/* Stops it cleanly, and removes what is temporary. False when it didn't end well, which has been said. Without one, true. */
 bool tael_own_server_stop(struct tael_own_server *server);
 
 #endif

@@ -106,8 +106,8 @@ static struct tael_core_options core_options(const struct tael_server *server) {
         .replies_large = server->options->replies_large,
         .reads_max = READS_MAX,
         .queries_max = QUERIES_MAX,
-        .workers = server->options->map.worker_count,
-        .idle = server->options->idle,
+        .workers = server->options->placement.map.worker_count,
+        .idle = server->options->placement.idle,
     };
 }
 
@@ -142,6 +142,9 @@ static int memory_accept(void *context, const struct tael_superblock *superblock
     server->superblock = *superblock;
     budget_fill(server, &budget);
     if (!server->options->is_quiet) {
+        char text[TAEL_CORE_MAP_TEXT_SIZE];
+        const char *processors = tael_placement_describe(&server->options->placement, text);
+        if (processors != NULL) printf("processors: %s\n", processors);
         printf("memory, at most:\n");
         tael_budget_print(&budget, stdout);
     }
@@ -193,10 +196,10 @@ static int directory_open(struct tael_server *server) {
 
 /* Starts the threads of all workers but the first. */
 static int workers_begin(struct tael_server *server) {
-    const struct tael_core_map *map = &server->options->map;
+    const struct tael_core_map *map = &server->options->placement.map;
     if (map->worker_count <= 1) return 0;
     const int error = tael_threads_begin(&server->threads, server->core.state.crew, map->worker_count,
-                                         server->options->is_bound ? map : NULL);
+                                         server->options->placement.is_bound ? map : NULL);
     if (error != 0) {
         tael_error(&tael_command_start, "no threads for %" PRIu32 " workers: %s", map->worker_count, strerror(-error));
     }
@@ -272,6 +275,19 @@ static int core_open(struct tael_server *server) {
     return error;
 }
 
+static void times_read(const void *context, struct tael_server_times *times) {
+    const struct tael_server *server = context;
+    times->roles[0] = tael_role_times_read(&server->net_seat->loop, &server->net);
+    times->roles[1] = tael_role_times_read(&server->seats[0].loop, &server->log);
+    times->roles[2] = tael_role_times_read(&server->worker_seat->loop, &server->worker);
+    times->thread_count = server->seat_count;
+    for (uint32_t i = 0; i < server->seat_count; i++) times->threads[i] = tael_loop_times_read(&server->seats[i].loop);
+}
+
+static bool is_settled(const void *context) {
+    return tael_touch_is_done(&((const struct tael_server *)context)->touch);
+}
+
 static int ingress_open(struct tael_server *server) {
     const struct tael_ingress *ingress = &server->options->ingress;
     const struct tael_ingress_site site = {
@@ -282,6 +298,9 @@ static int ingress_open(struct tael_server *server) {
         .replies_small = REPLIES_SMALL,
         .replies_large = server->options->replies_large,
         .say = say_line,
+        .server = server,
+        .times_read = times_read,
+        .is_settled = is_settled,
     };
     return ingress->open(ingress->context, &site);
 }
@@ -439,7 +458,7 @@ static void end_approach(struct tael_server *server, uint64_t now_ns) {
 }
 
 static void room_look(struct tael_server *server, uint64_t now_ns) {
-    if (now_ns < server->room_look_ns) return;
+    if (server->options->is_quiet || now_ns < server->room_look_ns) return;
     tael_room_watch(&server->room, server->core.state.worker, server->core.state.sessions,
                     tael_sequencer_counters(server->core.sequencer));
     server->room_look_ns = now_ns + TAEL_NS_PER_S;
@@ -502,7 +521,7 @@ static struct seat *seat_for(struct tael_server *server, uint32_t processor) {
 }
 
 static void seats_assign(struct tael_server *server) {
-    const struct tael_core_map *map = &server->options->map;
+    const struct tael_core_map *map = &server->options->placement.map;
     (void)seat_for(server, map->log);
     server->net_seat = seat_for(server, map->net);
     server->worker_seat = seat_for(server, map->workers[0]);
@@ -512,8 +531,8 @@ static int seat_open(struct seat *seat) {
     const struct tael_server *server = seat->server;
     const struct tael_loop_options options = {
         .has_ring = seat == &server->seats[0] || seat == server->net_seat,
-        .spins = server->options->idle == TAEL_IDLE_SPIN,
-        .spin_ns = server->seat_count > 1 && server->options->idle == TAEL_IDLE_SLEEP ? SPIN_NS : 0,
+        .spins = server->options->placement.idle == TAEL_IDLE_SPIN,
+        .spin_ns = server->seat_count > 1 && server->options->placement.idle == TAEL_IDLE_SLEEP ? SPIN_NS : 0,
         .ring_entries = RING_ENTRIES,
         .ring_completions = RING_COMPLETIONS,
     };
@@ -552,7 +571,7 @@ static void roles_assign(struct tael_server *server) {
 static void *seat_thread(void *context) {
     struct seat *seat = context;
     struct tael_server *server = seat->server;
-    if (server->options->is_bound) tael_thread_stay_on(seat->processor);
+    if (server->options->placement.is_bound) tael_thread_stay_on(seat->processor);
     seat->error = seat_open(seat);
     if (seat->error == 0 && seat == server->net_seat) seat->error = ingress_open(server);
     const bool is_open = seat->error == 0;
@@ -587,7 +606,7 @@ static int seats_begin(struct tael_server *server) {
 /* Runs all loops, this thread the first one, until told to stop and drained. 0, or the log's error. */
 static int run(struct tael_server *server) {
     for (uint32_t i = 1; i < server->seat_count; i++) (void)sem_post(&server->seats[i].may_run);
-    if (server->options->is_bound) tael_thread_stay_on(server->seats[0].processor);
+    if (server->options->placement.is_bound) tael_thread_stay_on(server->seats[0].processor);
     int error = tael_loop_run(&server->seats[0].loop, &server->ended, &server->counters_asked);
     atomic_store_explicit(&server->ended, true, memory_order_release);
     loops_wake(server);

@@ -11,9 +11,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cli/core_map.h"
 #include "cli/ingress.h"
-#include "cli/threads.h"
+#include "cli/placement.h"
+
+#define TAEL_BUFFERS_LARGE_DEFAULT 64
 
 struct tael_server_options {
     const char *path; /* the data directory */
@@ -24,9 +25,7 @@ struct tael_server_options {
     uint64_t sessions_max;
     uint32_t log_in_flight; /* blocks written at once, for new segments */
     uint32_t replies_large; /* 1 MiB buffers for replies, and for requests */
-    struct tael_core_map map; /* who runs where */
-    bool is_bound; /* each thread stays on the processor that the map has for it */
-    enum tael_idle idle;
+    struct tael_placement placement; /* who runs where */
     bool lazy_memory; /* touch no memory ahead of need */
     bool accept_clock; /* whatever the wall clock says */
     bool is_quiet; /* tells errors and warnings only */

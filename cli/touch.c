@@ -1,7 +1,6 @@
 #include "cli/touch.h"
 
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -9,6 +8,7 @@
 #include <tael/assert.h>
 
 #include "cli/memory.h"
+#include "cli/threads.h"
 
 #define STEP_SIZE ((size_t)8 << 20) /* between two looks at `stop` and at what the machine has left */
 
@@ -57,8 +57,10 @@ void tael_touch_run(struct tael_touch *touch) {
 }
 
 static void *thread_run(void *context) {
+    struct tael_touch *touch = context;
     (void)sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0});
-    tael_touch_run(context);
+    tael_touch_run(touch);
+    atomic_store_explicit(&touch->done, true, memory_order_relaxed); /* relaxed: a flag with nothing behind it */
     return NULL;
 }
 
@@ -66,13 +68,11 @@ void tael_touch_begin(struct tael_touch *touch, const struct tael_arena *arena) 
     TAEL_ASSERT(!touch->begun);
     touch->arena = *arena;
     atomic_store_explicit(&touch->stop, false, memory_order_relaxed); /* relaxed: before there is a thread */
-    /* Signals are for the server's own thread. */
-    sigset_t all;
-    sigset_t before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    touch->begun = pthread_create(&touch->thread, NULL, thread_run, touch) == 0;
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    touch->begun = tael_thread_begin(&touch->thread, thread_run, touch) == 0;
+}
+
+bool tael_touch_is_done(const struct tael_touch *touch) {
+    return !touch->begun || atomic_load_explicit(&touch->done, memory_order_relaxed);
 }
 
 void tael_touch_end(struct tael_touch *touch) {

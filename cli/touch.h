@@ -17,6 +17,7 @@ struct tael_touch {
     struct tael_arena arena; /* as it was at the begin; the thread only reads it */
     pthread_t thread;
     atomic_bool stop;
+    atomic_bool done; /* all is touched, or it had to stop */
     bool begun;
 };
 
@@ -26,6 +27,9 @@ void tael_touch_begin(struct tael_touch *touch, const struct tael_arena *arena);
 
 /* Ends it, done or not. Nothing where it was not begun. */
 void tael_touch_end(struct tael_touch *touch);
+
+/* Whether the thread is through, or there is none. Any thread. */
+bool tael_touch_is_done(const struct tael_touch *touch);
 
 /* What the thread does, for tests: touches all there is to touch, until told to stop. */
 void tael_touch_run(struct tael_touch *touch);

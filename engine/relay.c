@@ -67,7 +67,7 @@ static void id_claim(struct tael_leg *leg, uint32_t event) {
     const struct tael_transfer *t = leg->event[event];
     leg->own[event] = TAEL_LEG_NONE;
     if (!tael_transfer_may_have_id(t)) return; /* it is refused before its id is looked up */
-    /* Before its own claim: an event can't post itself. */
+    /* Before its own id: a post or void that repeats another has that one's pending transfer looked up in place of its own. */
     if (t->flags & TAEL_TRANSFER_RESOLVES) pending_find(leg, event, t->pending_id, leg->pending_hash[event]);
     struct tael_index_probe probe = tael_index_probe_begin(index, leg->id_hash[event]);
     const enum tael_leg_id found = id_find(leg, t->id, &probe, &leg->own_at[event]);
@@ -193,7 +193,8 @@ void tael_leg_settle(struct tael_leg *leg) {
     if (!leg->shifted) return;
     for (uint32_t i = 0; i < leg->count; i++) {
         if (leg->own[i] != TAEL_LEG_FREE) continue;
-        tael_id_index_revalue(leg->slot[i], value_of(leg, holder_of(leg, i)));
+        TAEL_ASSERT(leg->heir[i] == 0); /* or it would be vacated */
+        tael_id_index_revalue(leg->slot[i], value_of(leg, i));
     }
 }
 

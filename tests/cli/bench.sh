@@ -63,6 +63,35 @@ grep -q '"late_us": {"count": ' "$work/out" || fail "no word of how late it was"
 grep -q "^median .* of 3 runs" "$work/out" || fail "no median"
 grep -q "^balanced$" "$work/out" || fail "no trial balance"
 
+# In the server's own process, on one thread and with roles apart; what it keeps is a ledger as any other.
+in_process() {
+    bench --in-process --start "$work/inside" "$@" || fail "in process: $*"
+    expect balanced true
+    expect failed_batches 0
+    for role in net log worker; do
+        grep -q "\"$role\": {\"time\": 0\.[0-9]*[1-9]" "$work/out" || fail "no share of $role"
+    done
+    cp "$work/out" "$work/inside.json"
+    "$tael" verify --json "$work/inside" >"$work/out" 2>"$work/err" || fail "verify of a ledger made in process"
+    expect balanced true
+    verified=$(json transfers)
+    rm -rf "$work/inside"
+    cp "$work/inside.json" "$work/out"
+}
+in_process --transfers 20011 --batch 1000 --sessions 3 --accounts 500
+expect created 20011
+expect requests 21
+expect accounts_opened 500
+[ "$verified" = 22013 ] || fail "$verified transfers in the ledger, not the warm-up's 2002 besides"
+in_process --transfers 30000 --batch 700 --sessions 5 --pending 30 --chains 40 --chain-length 5 --workers 2 --runs 2
+expect created 30000
+in_process --transfers 3000 --batch 1 --sessions 8 --cores auto
+expect created 3000
+bench --in-process --rate 1000 && fail "in process at a rate"
+grep -q "in-process knows no --rate" "$work/err" || fail "no word of the rate"
+bench --in-process --transfers 1000 --cores net=0,log=0,worker=9999 && fail "a processor that is not there"
+[ -z "$(ls -A "$TMPDIR")" ] || fail "in process it left $(ls -A "$TMPDIR")"
+
 # On a ledger that it keeps, of which the last batch is short for lack of room.
 bench --start "$work/kept" --seconds 100 --transfers-max 30000 --batch 1000 --sessions 2 || fail "until the ledger is full"
 expect balanced true

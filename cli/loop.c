@@ -101,9 +101,7 @@ void tael_role_hands(struct tael_role *role, const struct tael_loop *from, const
 /* --- bells --- */
 
 void tael_loop_wake(struct tael_loop *loop) {
-    atomic_thread_fence(memory_order_seq_cst); /* S2 */
-    if (!atomic_load_explicit(&loop->asleep, memory_order_relaxed)) return; /* relaxed: behind the fence */
-    if (!atomic_exchange_explicit(&loop->asleep, false, memory_order_relaxed)) return; /* somebody else rings */
+    if (!atomic_exchange_explicit(&loop->asleep, false, memory_order_acq_rel)) return; /* S2 */
     const uint64_t one = 1;
     const ssize_t written = write(loop->bell_fd, &one, sizeof one);
     TAEL_ASSERT(written == sizeof one);
@@ -219,12 +217,11 @@ static int rest(struct tael_loop *loop, const struct tael_clock_reading *now) {
     }
     int work = 0;
     if (loop->is_rung) {
-        atomic_store_explicit(&loop->asleep, true, memory_order_relaxed); /* relaxed: before the fence */
-        atomic_thread_fence(memory_order_seq_cst); /* S1 */
+        (void)atomic_exchange_explicit(&loop->asleep, true, memory_order_acq_rel); /* S1 */
         work = turn(loop, now);
     }
     if (work == 0) wait(loop, sleep_ns(loop, now));
-    atomic_store_explicit(&loop->asleep, false, memory_order_relaxed); /* relaxed: at worst it is woken in vain */
+    if (loop->is_rung) (void)atomic_exchange_explicit(&loop->asleep, false, memory_order_acq_rel); /* S3 */
     loop->idle_since_ns = 0;
     return work < 0 ? work : 0;
 }

@@ -1,8 +1,9 @@
 /* A loop: a thread that polls its roles by turns, and sleeps in the kernel when none of them had anything to do.
  *
  * Loops hand each other work through rings and watermarks. Who sleeps is woken by its bell:
- *   S1 sleeper raises asleep, fence, polls its roles once more;  S2 ringer has handed over, fence, reads asleep. The fences are
- *   sequentially consistent, so either the sleeper finds what was handed over, or the ringer finds it asleep.
+ *   S1 sleeper raises asleep, then polls its roles once more;  S2 ringer has handed over, then takes asleep down, and rings where it
+ *   was up;  S3 who is awake again takes it down. All three exchange it (acquire and release), so they come one after the other:
+ *   either S2 finds it up, or S1 comes later, and the poll behind it finds what was handed over.
  *
  * A loop that has an io_uring waits in it: for completions, for its bell, for the next deadline; one without waits for the bell and the
  * deadline. Before that it spins for a while, since to be woken takes tens of microseconds; but never for long: the kernel's own
@@ -95,7 +96,7 @@ struct tael_loop {
     _Atomic uint64_t ticks_kernel;
     _Atomic uint64_t ticks_asleep;
     _Atomic uint64_t sleeps;
-    _Alignas(TAEL_CACHE_LINE) _Atomic bool asleep; /* S1, S2; raised by the loop, taken down by whoever is first */
+    _Alignas(TAEL_CACHE_LINE) _Atomic bool asleep; /* S1, S2, S3 */
 };
 
 /* By the thread that runs it. 0 or a negative errno, -ENOSYS where the kernel's io_uring lacks something; said why. */

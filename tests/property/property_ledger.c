@@ -8,7 +8,7 @@
  *     property_ledger [--seed S] [--runs N] [--events N] [--workers N] [--verbose]
  *
  * Run r uses seed S + r. A failure prints the seed, the request, the event and both outcomes; `--seed` with that number and
- * `--runs 1` replays it. */
+ * `--runs 1` replays it. With TAEL_TEST_LONG set there are 25 times as many runs. */
 #include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -25,6 +25,7 @@
 #include "tests/support/engine.h"
 
 #define RUNS_DEFAULT 300
+#define RUNS_LONG 25 /* times as many where TAEL_TEST_LONG is set */
 #define EVENTS_DEFAULT 2000
 #define STATUSES 128
 #define FLIGHT_OPS_MAX 12
@@ -468,6 +469,7 @@ int main(int argc, char **argv) {
     if (workers > TAEL_WORKERS_MAX) return 2;
     struct property *property = property_open();
     property->workers = workers;
+    if (getenv("TAEL_TEST_LONG") != NULL) runs *= RUNS_LONG;
     printf("seed %" PRIu64 ", %" PRIu32 " runs of %" PRIu32 " events\n", seed, runs, events);
     fflush(stdout);
     for (uint32_t i = 0; i < runs; i++) run(property, seed + i, events);

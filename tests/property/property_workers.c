@@ -29,6 +29,7 @@
 #include "tests/support/subject.h"
 
 #define RUNS_DEFAULT 40
+#define RUNS_LONG 35 /* times as many where TAEL_TEST_LONG is set */
 #define EVENTS_DEFAULT 3000
 #define BLOCK_EVENTS_MAX 4000 /* a block is closed when it has more */
 #define REPLY_GUARD 0xa5 /* behind a reply's room, which nobody may write to */
@@ -315,6 +316,7 @@ int main(int argc, char **argv) {
     property.read_body = allocate(TAEL_MESSAGE_SIZE_MAX);
     property.reply = allocate(TAEL_MESSAGE_SIZE_MAX + REPLY_GUARD_SIZE);
     property.reply_model = allocate(TAEL_MESSAGE_SIZE_MAX);
+    if (getenv("TAEL_TEST_LONG") != NULL) runs *= RUNS_LONG;
     printf("seed %" PRIu64 ", %" PRIu32 " runs of %" PRIu32 " events\n", seed, runs, events);
     fflush(stdout);
     for (uint32_t i = 0; i < runs; i++) run_all(&property, seed + i, events, workers);

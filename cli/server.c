@@ -592,7 +592,8 @@ static int seats_begin(struct tael_server *server) {
         struct seat *seat = &server->seats[i];
         (void)sem_init(&seat->is_open, 0, 0);
         (void)sem_init(&seat->may_run, 0, 0);
-        const int error = tael_thread_begin(&seat->thread, seat_thread, seat);
+        const char *name = seat == server->net_seat ? "net" : "worker 0";
+        const int error = tael_thread_begin(&seat->thread, name, seat_thread, seat);
         if (error != 0) {
             tael_error(&tael_command_start, "no thread for a role: %s", strerror(-error));
             return error;

@@ -2,6 +2,7 @@
 
 #include <linux/futex.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -58,13 +59,14 @@ static void *thread_run(void *context) {
 }
 
 /* Signals are for the first thread. */
-int tael_thread_begin(pthread_t *thread, void *(*run)(void *context), void *context) {
+int tael_thread_begin(pthread_t *thread, const char *name, void *(*run)(void *context), void *context) {
     sigset_t all;
     sigset_t before;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     const int error = pthread_create(thread, NULL, run, context);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error == 0) (void)pthread_setname_np(*thread, name);
     return -error;
 }
 
@@ -76,7 +78,9 @@ int tael_threads_begin(struct tael_threads *threads, struct tael_crew *crew, uin
         struct tael_thread *thread = &threads->threads[threads->count];
         *thread = (struct tael_thread){
             .crew = crew, .worker = worker, .processor = map == NULL ? -1 : (int)map->workers[worker]};
-        const int error = tael_thread_begin(&thread->thread, thread_run, thread);
+        char name[16];
+        (void)snprintf(name, sizeof name, "worker %u", (unsigned)worker);
+        const int error = tael_thread_begin(&thread->thread, name, thread_run, thread);
         if (error != 0) {
             tael_threads_end(threads);
             return error;

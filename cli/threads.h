@@ -36,8 +36,8 @@ bool tael_threads_are_crowded(uint32_t threads);
 /* How workers wait for each other, the leader included. */
 struct tael_sleeping tael_threads_sleeping(enum tael_idle idle);
 
-/* Starts a thread, to which no signals go. 0 or a negative errno. */
-int tael_thread_begin(pthread_t *thread, void *(*run)(void *context), void *context);
+/* Starts a thread, to which no signals go, under a name of up to 15 letters by which `top -H` shows it. 0 or a negative errno. */
+int tael_thread_begin(pthread_t *thread, const char *name, void *(*run)(void *context), void *context);
 /* Keeps the calling thread on one processor, if that is possible. */
 void tael_thread_stay_on(uint32_t processor);
 

@@ -68,7 +68,7 @@ void tael_touch_begin(struct tael_touch *touch, const struct tael_arena *arena) 
     TAEL_ASSERT(!touch->begun);
     touch->arena = *arena;
     atomic_store_explicit(&touch->stop, false, memory_order_relaxed); /* relaxed: before there is a thread */
-    touch->begun = tael_thread_begin(&touch->thread, thread_run, touch) == 0;
+    touch->begun = tael_thread_begin(&touch->thread, "touch", thread_run, touch) == 0;
 }
 
 bool tael_touch_is_done(const struct tael_touch *touch) {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The life of a ledger from the command line: format, start, a second start, demo, stop, verify, skip-op, limits raised,
-# a port that is taken, the counters, and that an idle server sleeps.
+# a port that is taken, the counters, that an idle server sleeps, and where its threads run.
 # usage: life.sh PATH-OF-TAEL
 tael=$1
 work=$(mktemp -d)
@@ -100,4 +100,36 @@ start
 grep -q "ops left out.*: 1" "$work/server.err" || fail "no word of the op that is left out"
 "$tael" trial-balance --to "$address" >/dev/null || fail "trial balance"
 stop TERM
+# The same ledger with more workers than it ever had, and with roles apart, each where it was told to be.
+start --workers 7
+"$tael" trial-balance --to "$address" >/dev/null || fail "trial balance by seven workers"
+stop TERM
+verify
+digest=$(json digest)
+verify --workers 3
+[ "$(json digest)" = "$digest" ] || fail "three workers make $(json digest) of it, one makes $digest"
+allowed=$(taskset -cp $$ | sed 's/.*: //')
+first=${allowed%%[-,]*}
+last=${allowed##*[-,]}
+start --cores "net=$first,log=$last,worker=$first,$last"
+grep -q "^processors: net $first, log $last, workers $first,$last$\|^processors: .*workers $first-$last$" \
+    "$work/server.out" || fail "where roles run: $(cat "$work/server.out")"
+# thread NAME PROCESSOR: there is a thread of that name, and it may run there only. The log's bears the program's name.
+thread() {
+    for task in "/proc/$server/task"/*; do
+        [ "$(cat "$task/comm")" = "$1" ] || continue
+        [ "$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' "$task/status")" = "$2" ] && return
+    done
+    fail "no thread $1 on processor $2"
+}
+thread tael "$last"
+[ "$first" = "$last" ] || thread net "$first"
+thread "worker 1" "$last"
+"$tael" trial-balance --to "$address" >/dev/null || fail "trial balance with roles apart"
+stop TERM
+"$tael" start --listen 127.0.0.1:0 --cores "net=$first,log=$first" "$dir" >/dev/null 2>"$work/err"
+[ $? = 2 ] || fail "a map without workers: $(cat "$work/err")"
+"$tael" start --listen 127.0.0.1:0 --idle=often "$dir" >/dev/null 2>"$work/err"
+[ $? = 2 ] || fail "--idle=often"
+grep -q "idle is sleep or spin" "$work/err" || fail "--idle says: $(cat "$work/err")"
 echo "all held, $op ops"

@@ -28,7 +28,9 @@ struct tael_balances {
 
 /* In `flags`, above all that are defined on the wire. */
 #define TAEL_ACCOUNT_LINE_WIDE 0x8000u
-#define TAEL_ACCOUNT_LINE_UNSAFE 0x4000u /* while a step is under way, see engine/step.h */
+/* While a step is under way: why the account is unsafe in it, an enum tael_listed; 0: it is safe. See engine/step.h. */
+#define TAEL_ACCOUNT_LINE_UNSAFE 0x7c00u
+#define TAEL_ACCOUNT_LINE_UNSAFE_SHIFT 10
 #define TAEL_ACCOUNT_RESERVED_MAX ((1ull << 48) - 1)
 
 struct tael_account_line {

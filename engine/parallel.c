@@ -131,6 +131,7 @@ static void exceptions_note(struct tael_parallel *parallel, const struct tael_st
 
 static void part_apply(struct tael_parallel *parallel, const struct tael_ledger_part *part, uint32_t request) {
     outcomes_begin(parallel, request);
+    parallel->counters.events_alone += part->count;
     const uint32_t count =
         tael_ledger_apply_part(parallel->ledger, part, parallel->exceptions + parallel->exception_count);
     parallel->exception_count += count;
@@ -164,43 +165,42 @@ static void run(struct tael_parallel *parallel, void (*pass)(void *argument, uin
     parallel->options.team.run(parallel->options.team.context, pass, parallel);
 }
 
-static void step_apply_sequentially(struct tael_parallel *parallel) {
-    const struct tael_step *step = parallel->now;
+/* `reasons` are bits by enum tael_sequential. */
+static void step_apply_sequentially(struct tael_parallel *parallel, uint8_t reasons) {
+    struct tael_step *step = parallel->now;
+    TAEL_ASSERT(reasons != 0);
     parallel->counters.steps_sequential++;
+    parallel->counters.sequential[__builtin_ctz(reasons)]++;
     for (uint32_t i = 0; i < step->segment_count; i++) {
         part_apply(parallel, &step->segments[i].part, step->segments[i].request);
     }
-    step_fill(parallel, parallel->next);
-    struct tael_step *now = parallel->now;
-    parallel->now = parallel->next;
-    if (parallel->now->count > 0) run(parallel, pass_route);
-    parallel->next = now;
+    step->count = 0;
 }
 
 /* The step under way, which is routed; the next one is routed meanwhile. */
 static void step_apply(struct tael_parallel *parallel) {
     struct tael_step *step = parallel->now;
-    parallel->counters.steps++;
-    parallel->counters.events += step->count;
     tael_step_place(step);
     struct tael_step_worker found = tael_step_findings(step);
     step->resolves = found.resolves > 0;
-    if (!found.sequential && step->resolves) {
+    if (found.sequential == 0 && step->resolves) {
         run(parallel, pass_resolve);
         found = tael_step_findings(step);
     }
-    if (found.sequential) {
-        step_apply_sequentially(parallel);
+    if (found.sequential != 0) {
+        step_apply_sequentially(parallel, found.sequential);
         return;
     }
     run(parallel, pass_intern);
     found = tael_step_findings(step);
-    if (found.sequential) {
+    if (found.sequential != 0) {
         run(parallel, pass_undo);
-        step_apply_sequentially(parallel);
+        step_apply_sequentially(parallel, found.sequential);
         return;
     }
-    if (found.listed > 0) parallel->counters.events_listed += tael_step_residue(step);
+    parallel->counters.steps++;
+    parallel->counters.events += step->count;
+    if (found.listed > 0) parallel->counters.events_listed += tael_step_residue(step, parallel->counters.listed);
     step_fill(parallel, parallel->next);
     run(parallel, pass_apply);
     run(parallel, pass_write);
@@ -214,8 +214,17 @@ static void step_apply(struct tael_parallel *parallel) {
 static void chain_apply(struct tael_parallel *parallel) {
     struct tael_ledger_part part;
     uint32_t request;
+    parallel->counters.chains_alone++;
     tael_feed_take_chain(&parallel->feed, &part, &request);
     part_apply(parallel, &part, request);
+}
+
+/* Fills a step where none was filled ahead. False where the next chain is longer than one. */
+static bool step_begin(struct tael_parallel *parallel) {
+    step_fill(parallel, parallel->now);
+    if (parallel->now->count == 0) return false;
+    run(parallel, pass_route);
+    return true;
 }
 
 static void steps_run(struct tael_parallel *parallel) {
@@ -223,12 +232,7 @@ static void steps_run(struct tael_parallel *parallel) {
     while (parallel->now->count > 0 || !tael_feed_is_empty(&parallel->feed)) {
         if (parallel->now->count > 0) {
             step_apply(parallel);
-            continue;
-        }
-        step_fill(parallel, parallel->now);
-        if (parallel->now->count > 0) {
-            run(parallel, pass_route);
-        } else if (!tael_feed_is_empty(&parallel->feed)) {
+        } else if (!step_begin(parallel)) {
             chain_apply(parallel);
         }
     }

@@ -12,6 +12,7 @@
 #include <tael/request.h>
 
 #include "engine/ledger.h"
+#include "engine/step_reason.h"
 
 #define TAEL_WORKERS_MAX 64
 
@@ -35,10 +36,14 @@ struct tael_parallel_options {
 };
 
 struct tael_parallel_counters {
-    uint64_t steps; /* or legs */
-    uint64_t steps_sequential; /* undone and applied one by one */
-    uint64_t events; /* in steps or legs */
-    uint64_t events_listed; /* decided in the residue */
+    uint64_t steps; /* or legs, applied together */
+    uint64_t events; /* in them */
+    uint64_t events_listed; /* decided in the residue; by reason: */
+    uint64_t listed[TAEL_LISTED_REASONS];
+    uint64_t steps_sequential; /* undone, and their events applied one by one; by reason: */
+    uint64_t sequential[TAEL_SEQUENTIAL_REASONS];
+    uint64_t chains_alone; /* longer than a step or leg, so applied one by one */
+    uint64_t events_alone; /* applied one by one for these reasons */
     uint64_t legs_reclaimed; /* whose ids, in part, became free again */
 };
 

@@ -36,6 +36,7 @@
 
 #include "engine/ledger_state.h"
 #include "engine/parallel.h"
+#include "engine/step_reason.h"
 
 #define TAEL_STEP_EVENTS_MAX 2048
 
@@ -90,7 +91,7 @@ struct tael_step_worker {
     uint32_t resolves;
     uint32_t unsafe_accounts;
     bool timeouts; /* some events have one */
-    bool sequential; /* the step can't be done together */
+    uint8_t sequential; /* why the step can't be done together: bits by enum tael_sequential; 0: it can */
 };
 
 struct tael_step {
@@ -112,6 +113,7 @@ struct tael_step {
     uint32_t pending[TAEL_STEP_EVENTS_MAX]; /* RESOLVE: its position */
     uint32_t burnt[TAEL_STEP_EVENTS_MAX]; /* of one that burnt its id: that id's number */
     uint32_t account_ledger[TAEL_STEP_EVENTS_MAX]; /* that its accounts must have */
+    uint8_t why[TAEL_STEP_EVENTS_MAX]; /* LISTED: the reason that goes with it, an enum tael_listed */
     /* These are cleared whole. */
     _Alignas(TAEL_CACHE_LINE)
         uint16_t heir[TAEL_STEP_EVENTS_MAX]; /* of one that claimed its id: who took the claim over; 0: nobody */
@@ -121,7 +123,7 @@ struct tael_step {
     /* The owners of the id and of the accounts. */
     _Alignas(TAEL_CACHE_LINE) uint8_t owner_id[TAEL_STEP_EVENTS_MAX];
     _Alignas(TAEL_CACHE_LINE) uint8_t owner[TAEL_STEP_SIDES][TAEL_STEP_EVENTS_MAX];
-    /* Listed by the owner of that; one writer each. */
+    /* Listed by the owner of that, and why: an enum tael_listed; 0: not listed. One writer each. */
     _Alignas(TAEL_CACHE_LINE) uint8_t listed_id[TAEL_STEP_EVENTS_MAX];
     _Alignas(TAEL_CACHE_LINE) uint8_t listed_half[TAEL_STEP_SIDES][TAEL_STEP_EVENTS_MAX];
     _Alignas(TAEL_CACHE_LINE) uint8_t
@@ -153,7 +155,8 @@ void tael_step_place(struct tael_step *step);
 void tael_step_route(struct tael_step *step, uint32_t worker);
 void tael_step_resolve(struct tael_step *step, uint32_t worker);
 void tael_step_intern(struct tael_step *step, uint32_t worker);
-uint32_t tael_step_residue(struct tael_step *step); /* how many events it decided */
+/* Returns how many events it decided, and adds them to `listed` by reason. */
+uint32_t tael_step_residue(struct tael_step *step, uint64_t listed[static TAEL_LISTED_REASONS]);
 void tael_step_apply(struct tael_step *step, uint32_t worker);
 void tael_step_write(struct tael_step *step, uint32_t worker);
 void tael_step_undo(struct tael_step *step, uint32_t worker); /* of intern, where the step is to be sequential */
@@ -185,6 +188,17 @@ static inline uint8_t tael_step_account_owner(const struct tael_step *step, uint
 static inline bool tael_step_is_listed(const struct tael_step *step, uint32_t event) {
     return ((step->kind[event] & TAEL_STEP_LISTED) | step->listed_id[event] |
             step->listed_half[TAEL_STEP_DEBIT][event] | step->listed_half[TAEL_STEP_CREDIT][event]) != 0;
+}
+
+/* The step can't be done together. */
+static inline void tael_step_give_up(struct tael_step_worker *own, enum tael_sequential why) {
+    own->sequential |= (uint8_t)(1u << why);
+}
+
+/* For a reason that is found in a range; those that are found on a side or in an id stand beside it. */
+static inline void tael_step_list(struct tael_step *step, uint32_t event, enum tael_listed why) {
+    step->kind[event] |= TAEL_STEP_LISTED;
+    step->why[event] = (uint8_t)why;
 }
 
 static inline bool tael_step_is_created(const struct tael_step *step, uint32_t event) {

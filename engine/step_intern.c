@@ -4,6 +4,9 @@
 
 #include <tael/flag.h>
 
+static_assert(TAEL_LISTED_REASONS - 1 <= TAEL_ACCOUNT_LINE_UNSAFE >> TAEL_ACCOUNT_LINE_UNSAFE_SHIFT,
+              "an account's line has room for the reason");
+
 enum { DISTANCE = 16 };
 
 /* --- ids --- */
@@ -28,7 +31,7 @@ static bool is_taken(const struct tael_step *step, uint32_t event, struct tael_i
 static void claim(struct tael_step *step, uint32_t worker, uint32_t event) {
     struct tael_index_probe probe = tael_index_probe_begin(&step->ledger->index, step->id_hash[event]);
     if (TAEL_UNLIKELY(is_taken(step, event, &probe))) {
-        step->listed_id[event] = 1;
+        step->listed_id[event] = TAEL_LISTED_id_taken;
         step->unclaimed[event] = 1;
         step->workers[worker].listed++;
         return;
@@ -74,10 +77,23 @@ static bool limit_holds(struct tael_account_line *line, enum tael_step_side side
     return spent[0] + spent[1] + reserved(line) <= funds;
 }
 
-static void make_unsafe(struct tael_step_worker *own, struct tael_account_line *line) {
+static void make_unsafe(struct tael_step_worker *own, struct tael_account_line *line, enum tael_listed why) {
+    TAEL_ASSERT(why != TAEL_LISTED_NOT);
     if (line->flags & TAEL_ACCOUNT_LINE_UNSAFE) return;
-    line->flags |= TAEL_ACCOUNT_LINE_UNSAFE;
+    line->flags |= (uint16_t)(why << TAEL_ACCOUNT_LINE_UNSAFE_SHIFT);
     own->unsafe_accounts++;
+}
+
+/* Why an event is listed whose account another one has made unsafe. */
+static enum tael_listed beside(const struct tael_account_line *line) {
+    static const uint8_t reasons[TAEL_LISTED_REASONS] = {
+        [TAEL_LISTED_balancing] = TAEL_LISTED_beside_balancing, [TAEL_LISTED_closing] = TAEL_LISTED_beside_closing,
+        [TAEL_LISTED_expiry] = TAEL_LISTED_beside_expiry,       [TAEL_LISTED_contested] = TAEL_LISTED_beside_contested,
+        [TAEL_LISTED_limit] = TAEL_LISTED_beside_limit,
+    };
+    const uint8_t reason = reasons[(line->flags & TAEL_ACCOUNT_LINE_UNSAFE) >> TAEL_ACCOUNT_LINE_UNSAFE_SHIFT];
+    TAEL_ASSERT(reason != TAEL_LISTED_NOT); /* on a closed account each event has its own */
+    return (enum tael_listed)reason;
 }
 
 /* A pending transfer that two events of the step resolve: found by the owner of its debit account, which both change. */
@@ -95,25 +111,31 @@ static void half_intern(struct tael_step *step, uint32_t worker, uint32_t event,
     const uint8_t kind = step->kind[event];
     const uint64_t balances = line->balance[0] | line->balance[1] | line->balance[2] | line->balance[3];
     if (TAEL_UNLIKELY((line->flags & TAEL_ACCOUNT_LINE_WIDE) != 0 || balances > TAEL_STEP_BALANCE_MAX)) {
-        own->sequential = true;
+        tael_step_give_up(own, line->flags & TAEL_ACCOUNT_LINE_WIDE ? TAEL_SEQUENTIAL_account_wide
+                                                                    : TAEL_SEQUENTIAL_account_balance);
         return;
     }
-    bool unsafe = (kind & TAEL_STEP_UNSAFE) != 0 || (line->flags & TAEL_ACCOUNT_FLAG_closed) != 0;
-    bool listed = false;
+    enum tael_listed why = TAEL_LISTED_NOT; /* for which the event makes the account unsafe */
+    bool other_ledger = false;
+    if (TAEL_UNLIKELY((kind & TAEL_STEP_UNSAFE) != 0)) why = step->why[event];
+    if (TAEL_UNLIKELY((line->flags & TAEL_ACCOUNT_FLAG_closed) != 0)) why = TAEL_LISTED_closed;
     if (kind & TAEL_STEP_RESOLVE) {
-        if (side == TAEL_STEP_DEBIT) unsafe |= is_contested(step, event);
+        if (side == TAEL_STEP_DEBIT && is_contested(step, event) && why == TAEL_LISTED_NOT) why = TAEL_LISTED_contested;
     } else {
         if (TAEL_UNLIKELY(line->id != (side == TAEL_STEP_DEBIT ? t->debit_account_id : t->credit_account_id))) {
-            own->sequential = true;
+            tael_step_give_up(own, TAEL_SEQUENTIAL_account_twin);
             return;
         }
-        listed = line->ledger != step->account_ledger[event];
-        if (!unsafe) unsafe = !limit_holds(line, side, step->amount[event]);
+        other_ledger = line->ledger != step->account_ledger[event];
+        if (why == TAEL_LISTED_NOT && !limit_holds(line, side, step->amount[event])) why = TAEL_LISTED_limit;
     }
-    if (TAEL_UNLIKELY(unsafe)) make_unsafe(own, line);
-    if (TAEL_UNLIKELY(listed)) {
+    if (TAEL_UNLIKELY(why != TAEL_LISTED_NOT)) {
+        make_unsafe(own, line, why);
+        step->listed_half[side][event] = (uint8_t)why;
+    }
+    if (TAEL_UNLIKELY(other_ledger)) {
         own->listed++;
-        step->listed_half[side][event] = 1;
+        step->listed_half[side][event] = TAEL_LISTED_account_ledger;
     }
 }
 
@@ -138,8 +160,10 @@ static void halves_collect(struct tael_step *step, uint32_t worker, enum tael_st
     const uint32_t count = tael_step_select(step, step->owner[side], worker, own);
     for (uint32_t i = 0; i < count; i++) {
         const uint32_t number = step->number[side][own[i]];
-        if ((step->ledger->accounts.lines[number].flags & TAEL_ACCOUNT_LINE_UNSAFE) == 0) continue;
-        step->listed_half[side][own[i]] = 1;
+        const struct tael_account_line *line = &step->ledger->accounts.lines[number];
+        if ((line->flags & TAEL_ACCOUNT_LINE_UNSAFE) == 0) continue;
+        uint8_t *why = &step->listed_half[side][own[i]];
+        if (*why == TAEL_LISTED_NOT) *why = (uint8_t)beside(line);
         step->workers[worker].listed++;
     }
 }
@@ -149,6 +173,7 @@ void tael_step_intern(struct tael_step *step, uint32_t worker) {
     halves_intern(step, worker, TAEL_STEP_DEBIT);
     halves_intern(step, worker, TAEL_STEP_CREDIT);
     if (TAEL_LIKELY(step->workers[worker].unsafe_accounts == 0)) return;
+    if (step->workers[worker].sequential != 0) return; /* to be undone */
     halves_collect(step, worker, TAEL_STEP_DEBIT);
     halves_collect(step, worker, TAEL_STEP_CREDIT);
 }

@@ -24,11 +24,28 @@ static void chains_list(struct tael_step *step) {
     for (uint32_t event = 0; event < step->count; event++) {
         listed |= tael_step_is_listed(step, event);
         if (is_linked(step, event)) continue;
-        for (uint32_t i = start; listed && i <= event; i++) step->kind[i] |= TAEL_STEP_LISTED;
+        for (uint32_t i = start; listed && i <= event; i++) {
+            if (!tael_step_is_listed(step, i)) tael_step_list(step, i, TAEL_LISTED_chain);
+        }
         start = event + 1;
         listed = false;
     }
     TAEL_ASSERT(start == step->count); /* a step ends with a whole chain */
+}
+
+static enum tael_listed first(enum tael_listed why, uint8_t other) {
+    return other != TAEL_LISTED_NOT && (why == TAEL_LISTED_NOT || other < why) ? (enum tael_listed)other : why;
+}
+
+/* The first of the reasons for which an event is listed. */
+static enum tael_listed why_listed(const struct tael_step *step, uint32_t event) {
+    enum tael_listed why = step->kind[event] & TAEL_STEP_LISTED ? step->why[event] : TAEL_LISTED_NOT;
+    why = first(why, step->listed_id[event]);
+    why = first(why, step->listed_half[TAEL_STEP_DEBIT][event]);
+    why = first(why, step->listed_half[TAEL_STEP_CREDIT][event]);
+    TAEL_ASSERT(why > TAEL_LISTED_NOT);
+    TAEL_ASSERT(why < TAEL_LISTED_REASONS);
+    return why;
 }
 
 static void event_failed(struct tael_step *step, uint32_t event, uint32_t status) {
@@ -79,7 +96,7 @@ static void event_decide(struct tael_step *step, struct chain *chain, uint32_t e
     if (chain->open && !is_linked(step, event)) *chain = (struct chain){0};
 }
 
-uint32_t tael_step_residue(struct tael_step *step) {
+uint32_t tael_step_residue(struct tael_step *step, uint64_t listed[static TAEL_LISTED_REASONS]) {
     struct chain chain = {0};
     uint32_t decided = 0;
     step->irregular = true;
@@ -87,6 +104,7 @@ uint32_t tael_step_residue(struct tael_step *step) {
     for (uint32_t event = 0; event < step->count; event++) {
         if (!tael_step_is_listed(step, event)) continue;
         tael_panic_context.event_index = event;
+        listed[why_listed(step, event)]++;
         event_decide(step, &chain, event);
         decided++;
     }

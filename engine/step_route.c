@@ -9,9 +9,8 @@
 
 enum { GROUP = 16 };
 
-#define MOVES_EXACTLY                                                                                                  \
-    (TAEL_TRANSFER_FLAG_balancing_debit | TAEL_TRANSFER_FLAG_balancing_credit | TAEL_TRANSFER_FLAG_closing_debit |     \
-     TAEL_TRANSFER_FLAG_closing_credit)
+#define BALANCING (TAEL_TRANSFER_FLAG_balancing_debit | TAEL_TRANSFER_FLAG_balancing_credit)
+#define CLOSING (TAEL_TRANSFER_FLAG_closing_debit | TAEL_TRANSFER_FLAG_closing_credit)
 
 /* Hashes of a group's accounts. */
 struct hashes {
@@ -52,22 +51,38 @@ static uint32_t refusal_at_once(const struct tael_transfer *t, bool ends_batch) 
     return t->timestamp == 0 ? 0 : (uint32_t)TAEL_TRANSFER_timestamp_must_be_zero;
 }
 
-/* The kind of a plain or pending transfer, as far as it can be told from it alone. */
-static uint8_t kind_of_plain(struct tael_step_worker *own, const struct tael_transfer *t, uint64_t timestamp) {
-    uint8_t kind = t->flags & TAEL_TRANSFER_FLAG_pending ? TAEL_STEP_PENDING : 0;
-    if (tael_transfer_check_fields(t) != TAEL_STATUS_CREATED) return kind | TAEL_STEP_LISTED;
-    kind |= TAEL_STEP_CLAIMS;
-    if (t->amount > TAEL_STEP_AMOUNT_MAX) own->sequential = true;
-    if (t->timeout != 0) own->timeouts = true;
-    const bool exactly = (t->flags & MOVES_EXACTLY) != 0 || tael_transfer_timeout_overflows(t, timestamp);
-    return exactly ? kind | TAEL_STEP_LISTED | TAEL_STEP_UNSAFE : kind;
+/* Why it takes the exact state of both accounts to tell what becomes of a plain or pending transfer, or it changes what they let
+ * pass; TAEL_LISTED_NOT where neither is so. */
+static enum tael_listed why_exactly(const struct tael_transfer *t, uint64_t timestamp) {
+    if (TAEL_UNLIKELY((t->flags & (BALANCING | CLOSING)) != 0)) {
+        return t->flags & BALANCING ? TAEL_LISTED_balancing : TAEL_LISTED_closing;
+    }
+    return tael_transfer_timeout_overflows(t, timestamp) ? TAEL_LISTED_expiry : TAEL_LISTED_NOT;
 }
 
-static uint8_t kind_of_resolver(const struct tael_transfer *t) {
+/* The kind of a plain or pending transfer, as far as it can be told from it alone, and why it is listed. */
+static uint8_t kind_of_plain(struct tael_step_worker *own, const struct tael_transfer *t, uint64_t timestamp,
+                             enum tael_listed *why) {
+    uint8_t kind = t->flags & TAEL_TRANSFER_FLAG_pending ? TAEL_STEP_PENDING : 0;
+    if (tael_transfer_check_fields(t) != TAEL_STATUS_CREATED) {
+        *why = TAEL_LISTED_refused;
+        return kind | TAEL_STEP_LISTED;
+    }
+    kind |= TAEL_STEP_CLAIMS;
+    if (TAEL_UNLIKELY(t->amount > TAEL_STEP_AMOUNT_MAX)) {
+        tael_step_give_up(own, t->flags & BALANCING ? TAEL_SEQUENTIAL_amount_balancing : TAEL_SEQUENTIAL_amount);
+    }
+    if (t->timeout != 0) own->timeouts = true;
+    *why = why_exactly(t, timestamp);
+    return *why == TAEL_LISTED_NOT ? kind : kind | TAEL_STEP_LISTED | TAEL_STEP_UNSAFE;
+}
+
+static uint8_t kind_of_resolver(const struct tael_transfer *t, enum tael_listed *why) {
     uint8_t kind = TAEL_STEP_RESOLVE;
     if (t->flags & TAEL_TRANSFER_FLAG_post_pending_transfer) kind |= TAEL_STEP_POST;
-    if (tael_transfer_check_resolver(t) != TAEL_STATUS_CREATED) return kind | TAEL_STEP_LISTED;
-    return kind | TAEL_STEP_CLAIMS;
+    if (tael_transfer_check_resolver(t) == TAEL_STATUS_CREATED) return kind | TAEL_STEP_CLAIMS;
+    *why = TAEL_LISTED_refused;
+    return kind | TAEL_STEP_LISTED;
 }
 
 static void event_route(struct tael_step *step, uint32_t worker, uint32_t event, const struct cursor *cursor,
@@ -78,13 +93,15 @@ static void event_route(struct tael_step *step, uint32_t worker, uint32_t event,
     const bool ends_batch = part->ends_batch && cursor->index + 1 == part->count;
     struct tael_step_worker *own = &step->workers[worker];
     uint8_t kind = TAEL_STEP_LISTED;
+    enum tael_listed why = TAEL_LISTED_refused;
     step->event[event] = t;
     step->timestamp[event] = part->timestamp_first + cursor->index;
     const uint32_t refusal = refusal_at_once(t, ends_batch);
     if (TAEL_UNLIKELY(refusal != 0)) {
         step->refusal[event] = (uint8_t)refusal;
     } else if (TAEL_LIKELY(tael_transfer_may_have_id(t))) {
-        kind = t->flags & TAEL_TRANSFER_RESOLVES ? kind_of_resolver(t) : kind_of_plain(own, t, step->timestamp[event]);
+        kind = t->flags & TAEL_TRANSFER_RESOLVES ? kind_of_resolver(t, &why)
+                                                 : kind_of_plain(own, t, step->timestamp[event], &why);
     }
     if (TAEL_UNLIKELY((t->flags & TAEL_TRANSFER_FLAG_linked) != 0 && !ends_batch)) {
         kind |= TAEL_STEP_LINKED;
@@ -105,6 +122,7 @@ static void event_route(struct tael_step *step, uint32_t worker, uint32_t event,
         }
     }
     step->kind[event] = kind;
+    if (TAEL_UNLIKELY((kind & TAEL_STEP_LISTED) != 0)) step->why[event] = (uint8_t)why;
 }
 
 static void account_set(struct tael_step *step, uint32_t event, enum tael_step_side side, uint32_t number) {
@@ -119,7 +137,7 @@ static void event_accounts(struct tael_step *step, uint32_t event, uint64_t debi
     const struct tael_account_line *debit = tael_account_table_guess(accounts, debit_hash);
     const struct tael_account_line *credit = tael_account_table_guess(accounts, credit_hash);
     if (TAEL_UNLIKELY(debit == NULL || credit == NULL)) {
-        step->kind[event] |= TAEL_STEP_LISTED;
+        tael_step_list(step, event, TAEL_LISTED_account_unknown);
         return;
     }
     account_set(step, event, TAEL_STEP_DEBIT, (uint32_t)(debit - accounts->lines));
@@ -182,7 +200,7 @@ static void event_resolve(struct tael_step *step, uint32_t worker, uint32_t even
     const struct tael_transfer *t = step->event[event];
     uint64_t position;
     if (!pending_find(ledger, t->pending_id, step->pending_amount[event], &position)) {
-        step->kind[event] |= TAEL_STEP_LISTED; /* there is none, or it is created in this step */
+        tael_step_list(step, event, TAEL_LISTED_pending_unknown);
         return;
     }
     const struct tael_transfer *pending = tael_journal_body(&ledger->journal, position);
@@ -191,15 +209,17 @@ static void event_resolve(struct tael_step *step, uint32_t worker, uint32_t even
     switch (tael_transfer_outlook(t, pending, (enum tael_pending_status)trace->pending_status, step->timestamp[event],
                                   &amount)) {
     case TAEL_OUTLOOK_FAILS:
-        step->kind[event] |= TAEL_STEP_LISTED;
+        tael_step_list(step, event, TAEL_LISTED_pending_unfit);
         return;
     case TAEL_OUTLOOK_UNCERTAIN:
-        step->kind[event] |= TAEL_STEP_LISTED | TAEL_STEP_UNSAFE;
+        tael_step_list(step, event, pending->flags & CLOSING ? TAEL_LISTED_closing : TAEL_LISTED_expiry);
+        step->kind[event] |= TAEL_STEP_UNSAFE;
         break;
     case TAEL_OUTLOOK_PASSES:
         break;
     }
-    if (pending->amount > TAEL_STEP_AMOUNT_MAX) step->workers[worker].sequential = true;
+    if (pending->amount > TAEL_STEP_AMOUNT_MAX)
+        tael_step_give_up(&step->workers[worker], TAEL_SEQUENTIAL_amount_pending);
     step->pending[event] = (uint32_t)position;
     step->amount[event] = tael_u128_low(amount);
     step->pending_amount[event] = tael_u128_low(pending->amount);

@@ -7,6 +7,8 @@
  *
  *     property_workers [--seed S] [--runs N] [--events N] [--workers N]
  *
+ * Half of all events must be applied together, so that this is about something.
+ *
  * Run r uses seed S + r. Without --workers each run draws how many there are. What threads do is not a function of the seed; what comes of
  * it has to be. */
 #include <getopt.h>
@@ -26,10 +28,12 @@
 #include "engine/query.h"
 #include "engine/worker.h"
 #include "tests/property/workload.h"
+#include "tests/support/step_counters.h"
 #include "tests/support/subject.h"
 
 #define RUNS_DEFAULT 40
 #define RUNS_LONG 35 /* times as many where TAEL_TEST_LONG is set */
+#define RUNS_TOLD 30 /* so many tell whether enough is applied together */
 #define EVENTS_DEFAULT 3000
 #define BLOCK_EVENTS_MAX 4000 /* a block is closed when it has more */
 #define REPLY_GUARD 0xa5 /* behind a reply's room, which nobody may write to */
@@ -115,7 +119,7 @@ static void run_open(struct run *run, uint64_t seed, uint32_t events, uint32_t w
     (void)snprintf(crash_text, sizeof crash_text,
                    "FAILED: a crash\n  try --seed %" PRIu64 " --runs 1 --workers %" PRIu32 "\n", seed, run->workers);
     workload_init(&run->workload, seed, events, run->model);
-    run->workload.profile.wide_percent = seed % 4 == 1 ? 1 : 0;
+    workload_suit_steps(&run->workload, seed);
     const struct tael_ledger_options options = {
         .accounts_max = run->workload.profile.accounts_max,
         .transfers_max = run->workload.profile.transfers_max,
@@ -272,10 +276,7 @@ static void run_all(struct property *property, uint64_t seed, uint32_t events, u
     lookups_count(property, &run);
     if (!tael_ledger_balanced(run.ledger)) fail(&run, "debits and credits differ", property->block.last_op);
     const struct tael_parallel_counters counters = tael_parallel_counters(run.parallel);
-    property->counters.steps += counters.steps;
-    property->counters.steps_sequential += counters.steps_sequential;
-    property->counters.events_listed += counters.events_listed;
-    property->counters.legs_reclaimed += counters.legs_reclaimed;
+    test_step_counters_add(&property->counters, &counters);
     run_close(&run);
 }
 
@@ -320,11 +321,9 @@ int main(int argc, char **argv) {
     printf("seed %" PRIu64 ", %" PRIu32 " runs of %" PRIu32 " events\n", seed, runs, events);
     fflush(stdout);
     for (uint32_t i = 0; i < runs; i++) run_all(&property, seed + i, events, workers);
-    printf("%" PRIu64 " blocks, %" PRIu64 " events, %" PRIu64 " steps, %" PRIu64 " of them sequential, %" PRIu64
-           " events in the residue, %" PRIu64 " legs reclaimed\n",
-           property.blocks, property.events, property.counters.steps, property.counters.steps_sequential,
-           property.counters.events_listed, property.counters.legs_reclaimed);
+    printf("%" PRIu64 " blocks, %" PRIu64 " events\n", property.blocks, property.events);
+    test_step_counters_print(&property.counters, false);
     printf("%" PRIu64 " lookups, %" PRIu64 " of %" PRIu64 " ids by all workers\n", property.lookups,
            property.together.lookups, property.together.ids);
-    return 0;
+    return runs < RUNS_TOLD || events < EVENTS_DEFAULT || test_step_counters_suffice(&property.counters) ? 0 : 1;
 }

@@ -41,6 +41,12 @@ void workload_init(struct workload *workload, uint64_t seed, uint32_t events, co
     workload->id_next = 1;
 }
 
+void workload_suit_steps(struct workload *workload, uint64_t seed) {
+    struct workload_profile *profile = &workload->profile;
+    if (seed % 8 > 0) profile->wide_percent = seed % 4 == 1 ? 1 : 0;
+    if (seed % 5 > 0) profile->hash_bits = 0;
+}
+
 /* --- values --- */
 
 static tael_u128 new_id(struct workload *workload) {
@@ -417,12 +423,17 @@ static uint64_t imported_timestamp(struct workload *workload, uint64_t batch_tim
     return workload->import_cursor;
 }
 
-/* Most ledgers never see amounts of more than 48 bits, which workers can't apply together. */
+/* Most ledgers never see amounts of more than 48 bits, which workers can't apply together. Some that are left bring balances to where it is
+ * those that they can't. */
 static void amount_cut(struct workload *workload, struct tael_transfer *transfer) {
     const bool is_all =
         (transfer->flags & TAEL_TRANSFER_FLAG_post_pending_transfer) && transfer->amount == TAEL_U128_MAX;
-    if (is_all || transfer->amount >> 40 == 0 || chance(workload, workload->profile.wide_percent)) return;
-    transfer->amount = below(workload, 1000);
+    if (is_all || transfer->amount >> 40 == 0) return;
+    if (!chance(workload, workload->profile.wide_percent)) {
+        transfer->amount = below(workload, 1000);
+    } else if (chance(workload, 30)) {
+        transfer->amount = (1ull << 62) + below(workload, 1000);
+    }
 }
 
 static void remember(struct workload *workload, const struct tael_transfer *event, bool accounts) {

@@ -33,6 +33,8 @@ void tael_counters_print_worker(const struct tael_state *state) {
 #define X(name, text) print_reason("sequential_" #name, counters.sequential[TAEL_SEQUENTIAL_##name], text);
     TAEL_SEQUENTIAL_TABLE(X)
 #undef X
+    tael_counter_print("steps_backed_off", counters.steps_backed_off,
+                       "applied one by one at once, since one before was undone");
     tael_counter_print("chains_alone", counters.chains_alone, "longer than a step, applied one by one");
     tael_counter_print("step_events_alone", counters.events_alone, "transfers applied one by one for these reasons");
     tael_counter_print("steps_reclaimed", counters.legs_reclaimed,

@@ -18,6 +18,8 @@ struct tael_parallel {
     struct tael_parallel_counters counters;
     struct tael_step *now; /* the step under way */
     struct tael_step *next; /* the one that is routed meanwhile; without events: none */
+    uint32_t backoff; /* steps' worth of events that are to be applied one by one at once */
+    uint32_t backoff_next; /* how many there will be when the next step is undone */
     struct tael_leg *leg_done; /* applied, its claims not settled yet; NULL: none */
     struct tael_leg *leg_now; /* being applied */
     struct tael_leg *leg_next; /* in the other worker's hands; without events: none */
@@ -48,6 +50,8 @@ struct tael_parallel *tael_parallel_init(struct tael_arena *arena, const struct 
     struct tael_parallel *parallel = tael_arena_take(arena, sizeof *parallel);
     *parallel = (struct tael_parallel){.options = *options, .ledger = ledger};
     if (options->step_events == 0 || options->step_events > events_max) parallel->options.step_events = events_max;
+    if (options->backoff_max == 0) parallel->options.backoff_max = TAEL_PARALLEL_BACKOFF_MAX;
+    parallel->backoff_next = 1;
     if (is_relay(workers)) {
         TAEL_ASSERT(ledger->index.partition_count == 1);
         parallel->legs = tael_arena_take(arena, LEGS * sizeof *parallel->legs);
@@ -175,6 +179,27 @@ static void step_apply_sequentially(struct tael_parallel *parallel, uint8_t reas
         part_apply(parallel, &step->segments[i].part, step->segments[i].request);
     }
     step->count = 0;
+    parallel->backoff = parallel->backoff_next;
+    parallel->backoff_next *= 2;
+    if (parallel->backoff_next > parallel->options.backoff_max) {
+        parallel->backoff_next = parallel->options.backoff_max;
+    }
+}
+
+/* As many events as a step might have, one by one. False where the next chain is longer. */
+static bool step_back_off(struct tael_parallel *parallel) {
+    struct tael_ledger_part part;
+    uint32_t request;
+    uint32_t count = 0;
+    while (tael_feed_take(&parallel->feed, parallel->options.step_events - count, &part, &request)) {
+        part_apply(parallel, &part, request);
+        count += part.count;
+    }
+    if (count == 0) return false;
+    TAEL_ASSERT(parallel->backoff > 0);
+    parallel->backoff--;
+    parallel->counters.steps_backed_off++;
+    return true;
 }
 
 /* The step under way, which is routed; the next one is routed meanwhile. */
@@ -206,6 +231,7 @@ static void step_apply(struct tael_parallel *parallel) {
     run(parallel, pass_write);
     tael_step_commit(step);
     exceptions_note(parallel, step);
+    parallel->backoff_next = 1;
     parallel->now = parallel->next;
     parallel->next = step;
 }
@@ -232,7 +258,7 @@ static void steps_run(struct tael_parallel *parallel) {
     while (parallel->now->count > 0 || !tael_feed_is_empty(&parallel->feed)) {
         if (parallel->now->count > 0) {
             step_apply(parallel);
-        } else if (!step_begin(parallel)) {
+        } else if (parallel->backoff > 0 ? !step_back_off(parallel) : !step_begin(parallel)) {
             chain_apply(parallel);
         }
     }

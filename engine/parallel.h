@@ -19,6 +19,11 @@
 /* Below this it costs more to join in than to do it alone. */
 #define TAEL_PARALLEL_EVENTS_MIN 256
 
+/* After a step that was undone, what would be the next ones is applied one by one at once: one step's events the first time, twice as many each
+ * time that the next attempt is undone too, up to this many; one again once a step was applied together. So a ledger of
+ * amounts that no step can have pays for one attempt in 65. */
+#define TAEL_PARALLEL_BACKOFF_MAX 64
+
 /* Workers that do as they are told, together. */
 struct tael_team {
     uint32_t workers;
@@ -33,6 +38,7 @@ struct tael_parallel_options {
     struct tael_team team;
     uint32_t events_min; /* TAEL_PARALLEL_EVENTS_MIN; tests take 1 */
     uint32_t step_events; /* of one step at the most; 0: TAEL_STEP_EVENTS_MAX */
+    uint32_t backoff_max; /* steps; 0: TAEL_PARALLEL_BACKOFF_MAX */
 };
 
 struct tael_parallel_counters {
@@ -42,6 +48,7 @@ struct tael_parallel_counters {
     uint64_t listed[TAEL_LISTED_REASONS];
     uint64_t steps_sequential; /* undone, and their events applied one by one; by reason: */
     uint64_t sequential[TAEL_SEQUENTIAL_REASONS];
+    uint64_t steps_backed_off; /* applied one by one at once, since one before was undone */
     uint64_t chains_alone; /* longer than a step or leg, so applied one by one */
     uint64_t events_alone; /* applied one by one for these reasons */
     uint64_t legs_reclaimed; /* whose ids, in part, became free again */

@@ -1,4 +1,4 @@
-/* Steps of several workers: for what reason an event is listed.
+/* Steps of several workers: for what reason an event is listed, or a step is undone; how steps back off.
  * Method: each request goes to a ledger of three workers, whose passes are made one worker after the other, and to one of the plain
  * sequential code; both must come to the same exceptions and the same digest. */
 #include <setjmp.h>
@@ -22,6 +22,7 @@
 #define EVENTS_MAX 256
 #define ACCOUNTS_MAX 64
 #define TRANSFERS_MAX 20000
+#define TWO_48 ((tael_u128)1 << 48)
 
 /* Accounts that every bed has. */
 enum { CLOSED = 20, OTHER_LEDGER = 21, LIMITED = 22, PLAIN_ACCOUNTS = 10 };
@@ -354,6 +355,127 @@ static void test_a_chain_is_listed_whole_and_the_first_reason_counts(void **stat
     bed_close(&bed);
 }
 
+/* --- steps that are undone --- */
+
+/* The last requests had one step undone, for this reason. */
+static void expect_undone(const struct bed *bed, enum tael_sequential why) {
+    const struct tael_parallel_counters now = tael_parallel_counters(bed->parallel);
+    for (uint32_t i = 0; i < TAEL_SEQUENTIAL_REASONS; i++) {
+        assert_int_equal(now.sequential[i] - bed->before.sequential[i], i == why ? 1 : 0);
+    }
+    assert_int_equal(now.steps_sequential - bed->before.steps_sequential, 1);
+    assert_int_equal(now.steps, bed->before.steps);
+}
+
+/* Until a step was applied together again. */
+static void rest(struct bed *bed) {
+    for (uint32_t i = 0;; i++) {
+        assert_true(i < TAEL_PARALLEL_BACKOFF_MAX + 2);
+        (void)SEND(bed, pay(bed, 1, 2, 1, 0));
+        if (tael_parallel_counters(bed->parallel).steps > bed->before.steps) return;
+    }
+}
+
+static void test_why_a_step_is_undone(void **state) {
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, 0);
+    const struct tael_transfer pending = pay(&bed, 3, 4, TWO_48, TF(pending));
+    assert_int_equal(SEND(&bed, pay(&bed, 1, 2, 1, 0), pending), 0);
+    expect_undone(&bed, TAEL_SEQUENTIAL_amount);
+    rest(&bed);
+    assert_int_equal(SEND(&bed, pay(&bed, 1, 2, TAEL_U128_MAX, TF(balancing_debit)), pay(&bed, 1, 2, 1, 0)), 0);
+    expect_undone(&bed, TAEL_SEQUENTIAL_amount_balancing);
+    rest(&bed);
+    assert_int_equal(SEND(&bed, post(&bed, pending.id), pay(&bed, 1, 2, 1, 0)), 0);
+    expect_undone(&bed, TAEL_SEQUENTIAL_amount_pending);
+    rest(&bed);
+    assert_int_equal(SEND(&bed, pay(&bed, 5, 6, (tael_u128)1 << 62, 0)), 0);
+    rest(&bed);
+    /* Claims, reservations and marks were there, and are taken back. */
+    assert_int_equal(
+        SEND(&bed, pay(&bed, 1, 2, 1, TF(balancing_debit)), pay(&bed, LIMITED, 2, 1, 0), pay(&bed, 6, 1, 1, 0)), 1);
+    expect_undone(&bed, TAEL_SEQUENTIAL_account_balance);
+    rest(&bed);
+    assert_int_equal(SEND(&bed, pay(&bed, 7, 8, (tael_u128)1 << 64, 0)), 0);
+    rest(&bed);
+    assert_int_equal(SEND(&bed, pay(&bed, 8, 1, 1, 0), pay(&bed, 6, 1, 1, 0)), 0);
+    expect_undone(&bed, TAEL_SEQUENTIAL_account_wide);
+    bed_close(&bed);
+    bed_open(&bed, 1);
+    assert_int_equal(SEND(&bed, pay(&bed, 1, 2, 1, 0), pay(&bed, 3, 4, 1, 0), pay(&bed, 5, 6, 1, 0)), 0);
+    expect_undone(&bed, TAEL_SEQUENTIAL_account_twin);
+    bed_close(&bed);
+}
+
+/* As many steps of full length, of such amounts. */
+static void send_steps(struct bed *bed, uint32_t steps, tael_u128 amount) {
+    struct tael_transfer transfers[STEP_EVENTS];
+    for (uint32_t i = 0; i < steps; i++) {
+        for (uint32_t k = 0; k < STEP_EVENTS; k++) transfers[k] = pay(bed, 1 + k % 4, 5 + k % 4, amount, 0);
+        add_transfers(bed, transfers, STEP_EVENTS);
+        if (bed->request_count == 3) assert_int_equal(apply(bed), 0);
+    }
+    if (bed->request_count > 0) assert_int_equal(apply(bed), 0);
+}
+
+static void test_a_ledger_of_large_amounts_rarely_tries_a_step(void **state) {
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, 0);
+    send_steps(&bed, 400, TWO_48);
+    const struct tael_parallel_counters large = tael_parallel_counters(bed.parallel);
+    assert_int_equal(large.steps, 0);
+    assert_int_equal(large.events_alone, 400 * STEP_EVENTS);
+    assert_int_equal(large.steps_sequential + large.steps_backed_off, 400);
+    /* 1 + 2 + 4 + … + 64 steps are backed off from between the first seven attempts, 64 from then on: 12 in 400, 3 %. */
+    assert_int_equal(large.steps_sequential, 12);
+    bed_close(&bed);
+}
+
+static void test_steps_come_back_when_amounts_are_small_again(void **state) {
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, 0);
+    send_steps(&bed, 200, TWO_48);
+    const struct tael_parallel_counters large = tael_parallel_counters(bed.parallel);
+    send_steps(&bed, 200, 1);
+    const struct tael_parallel_counters small = tael_parallel_counters(bed.parallel);
+    assert_true(small.steps_backed_off - large.steps_backed_off <= TAEL_PARALLEL_BACKOFF_MAX);
+    assert_true(small.steps >= 200 - TAEL_PARALLEL_BACKOFF_MAX);
+    assert_int_equal(small.steps_sequential, large.steps_sequential);
+    /* From then on a single large one costs two steps, its own and the next. */
+    (void)SEND(&bed, pay(&bed, 1, 2, TWO_48, 0));
+    send_steps(&bed, 3, 1);
+    const struct tael_parallel_counters after = tael_parallel_counters(bed.parallel);
+    assert_int_equal(after.steps_sequential - small.steps_sequential, 1);
+    assert_int_equal(after.steps_backed_off - small.steps_backed_off, 1);
+    assert_int_equal(after.steps - small.steps, 2);
+    bed_close(&bed);
+}
+
+static void test_a_chain_that_is_longer_than_a_step_goes_by_itself(void **state) {
+    (void)state;
+    struct bed bed;
+    struct tael_transfer chain[STEP_EVENTS + 3];
+    bed_open(&bed, 0);
+    for (uint32_t attempt = 0; attempt < 2; attempt++) {
+        const struct tael_parallel_counters before = tael_parallel_counters(bed.parallel);
+        for (uint32_t i = 0; i < STEP_EVENTS + 3; i++) {
+            chain[i] = pay(&bed, 1, 2, 1, i > 0 && i < STEP_EVENTS + 1 ? TF(linked) : 0);
+        }
+        assert_int_equal(send(&bed, chain, STEP_EVENTS + 3), 0);
+        const struct tael_parallel_counters after = tael_parallel_counters(bed.parallel);
+        assert_int_equal(after.chains_alone - before.chains_alone, 1);
+        if (attempt == 0) {
+            assert_int_equal(after.events - before.events, 2);
+            assert_int_equal(after.events_alone - before.events_alone, STEP_EVENTS + 1);
+            (void)SEND(&bed, pay(&bed, 1, 2, TWO_48, 0)); /* the second time while steps back off */
+        }
+    }
+    bed_close(&bed);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_plain_is_not_listed),
@@ -363,6 +485,10 @@ int main(void) {
         cmocka_unit_test(test_resolving_what_has_expired_or_what_another_does_too),
         cmocka_unit_test(test_limits_that_may_not_hold),
         cmocka_unit_test(test_a_chain_is_listed_whole_and_the_first_reason_counts),
+        cmocka_unit_test(test_why_a_step_is_undone),
+        cmocka_unit_test(test_a_ledger_of_large_amounts_rarely_tries_a_step),
+        cmocka_unit_test(test_steps_come_back_when_amounts_are_small_again),
+        cmocka_unit_test(test_a_chain_that_is_longer_than_a_step_goes_by_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

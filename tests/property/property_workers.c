@@ -145,6 +145,7 @@ static void run_open(struct run *run, uint64_t seed, uint32_t events, uint32_t w
         .team = team,
         .events_min = test_random_once_in(&random, 2) ? 1 : 1 + (uint32_t)test_random_below(&random, 150),
         .step_events = 1 + (uint32_t)test_random_below(&random, 300),
+        .backoff_max = test_random_once_in(&random, 2) ? 1 : 0,
     };
     run->parallel = tael_parallel_init(&run->arena, &parallel, run->ledger);
     run->lookup_ids_min = test_random_once_in(&random, 2) ? 1 : 1 + (uint32_t)test_random_below(&random, 500);

@@ -29,7 +29,8 @@ static void workers_open(struct test_engine *engine, const struct tael_ledger_op
         .team = team,
         .events_min = 1,
         .step_events =
-            test_random_once_in(&engine->order, 2) ? 1 + (uint32_t)test_random_below(&engine->order, 100) : 0};
+            test_random_once_in(&engine->order, 2) ? 1 + (uint32_t)test_random_below(&engine->order, 100) : 0,
+        .backoff_max = test_random_once_in(&engine->order, 2) ? 1 : 0};
     engine->parallel = tael_parallel_init(&engine->arena, &parallel, engine->ledger);
     engine->lookups = tael_lookups_init(&engine->arena, &lookups);
 }

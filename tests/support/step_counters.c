@@ -11,6 +11,7 @@ void test_step_counters_add(struct tael_parallel_counters *sum, const struct tae
     for (uint32_t i = 0; i < TAEL_LISTED_REASONS; i++) sum->listed[i] += counters->listed[i];
     sum->steps_sequential += counters->steps_sequential;
     for (uint32_t i = 0; i < TAEL_SEQUENTIAL_REASONS; i++) sum->sequential[i] += counters->sequential[i];
+    sum->steps_backed_off += counters->steps_backed_off;
     sum->chains_alone += counters->chains_alone;
     sum->events_alone += counters->events_alone;
     sum->legs_reclaimed += counters->legs_reclaimed;
@@ -20,9 +21,10 @@ static void print_reason(const char *name, uint64_t count) { printf("  %-28s%12"
 
 void test_step_counters_print(const struct tael_parallel_counters *sum, bool reasons) {
     printf("%" PRIu64 " steps of %" PRIu64 " events, %" PRIu64 " of them decided in the residue; %" PRIu64
-           " steps undone, %" PRIu64 " chains alone, %" PRIu64 " events one by one; %" PRIu64 " legs reclaimed\n",
-           sum->steps, sum->events, sum->events_listed, sum->steps_sequential, sum->chains_alone, sum->events_alone,
-           sum->legs_reclaimed);
+           " steps undone, %" PRIu64 " backed off, %" PRIu64 " chains alone, %" PRIu64 " events one by one; %" PRIu64
+           " legs reclaimed\n",
+           sum->steps, sum->events, sum->events_listed, sum->steps_sequential, sum->steps_backed_off, sum->chains_alone,
+           sum->events_alone, sum->legs_reclaimed);
     if (!reasons) return;
 #define X(name, text) print_reason("listed_" #name, sum->listed[TAEL_LISTED_##name]);
     TAEL_LISTED_TABLE(X)

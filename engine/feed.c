@@ -26,6 +26,7 @@ static struct tael_ledger_part part_left(const struct tael_feed *feed) {
     const struct tael_transfer *events = tael_request_payload(feed->request);
     const uint32_t index = feed->index + feed->event;
     return (struct tael_ledger_part){
+        .request = feed->request,
         .events = events + index,
         .count = tael_request_batch_events(feed->request, feed->batch) - feed->event,
         .index_first = index,

@@ -345,6 +345,8 @@ static uint32_t part_apply(struct tael_ledger *ledger, const struct tael_ledger_
         .leg = leg,
         .leg_first = leg_first,
     };
+    tael_panic_context.op = part->request->op;
+    tael_panic_context.state = part->request;
     apply_transfers(&batch);
     return batch.exception_count;
 }

@@ -58,6 +58,7 @@ static inline uint64_t tael_ledger_hash(const struct tael_ledger *ledger, tael_u
 
 /* Transfers of a sub-batch that is not imported: all of it, or a part that begins and ends with a whole chain. */
 struct tael_ledger_part {
+    const struct tael_request *request;
     const struct tael_transfer *events;
     uint32_t count;
     uint32_t index_first; /* of its first event in the request */

@@ -138,6 +138,7 @@ static void part_apply(struct tael_parallel *parallel, const struct tael_ledger_
     parallel->counters.events_alone += part->count;
     const uint32_t count =
         tael_ledger_apply_part(parallel->ledger, part, parallel->exceptions + parallel->exception_count);
+    _mm_sfence(); /* bodies and history were written past the caches; others read ids there in the next pass */
     parallel->exception_count += count;
     parallel->outcomes[request].exception_count += count;
 }
@@ -166,6 +167,10 @@ static void pass_write(void *argument, uint32_t worker) {
 }
 
 static void run(struct tael_parallel *parallel, void (*pass)(void *argument, uint32_t worker)) {
+    /* A pass is at events of several requests, by several workers: there is no one op to name. */
+    tael_panic_context.op = 0;
+    tael_panic_context.event_index = 0;
+    tael_panic_context.state = NULL;
     parallel->options.team.run(parallel->options.team.context, pass, parallel);
 }
 
@@ -352,6 +357,7 @@ uint32_t tael_parallel_apply(struct tael_parallel *parallel, const struct tael_r
                              struct tael_exception *exceptions, struct tael_outcome *outcomes,
                              uint32_t exception_first) {
     TAEL_ASSERT(count > 0);
+    _mm_sfence(); /* as after a part that is applied one by one: what was applied before this */
     parallel->feed = tael_feed_begin(first, count);
     parallel->exceptions = exceptions;
     parallel->exception_count = 0;

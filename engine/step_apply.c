@@ -158,6 +158,8 @@ static void claims_end(struct tael_step *step, uint32_t worker) {
 }
 
 void tael_step_apply(struct tael_step *step, uint32_t worker) {
+    /* Before anything is written to where it belongs. */
+    TAEL_ASSERT(step->base + (step->count - step->failed_count) <= step->ledger->journal.count_max);
     balances_apply(step, worker);
     claims_end(step, worker);
 }

@@ -96,14 +96,24 @@ static void event_decide(struct tael_step *step, struct chain *chain, uint32_t e
     if (chain->open && !is_linked(step, event)) *chain = (struct chain){0};
 }
 
+/* What a failed assertion names. `segment` is that of an event before it. */
+static const struct tael_step_segment *panic_tell(const struct tael_step_segment *segment, uint32_t event) {
+    while (event >= segment->first + segment->part.count) segment++;
+    tael_panic_context.op = segment->part.request->op;
+    tael_panic_context.event_index = segment->part.index_first + (event - segment->first);
+    tael_panic_context.state = segment->part.request;
+    return segment;
+}
+
 uint32_t tael_step_residue(struct tael_step *step, uint64_t listed[static TAEL_LISTED_REASONS]) {
+    const struct tael_step_segment *segment = step->segments;
     struct chain chain = {0};
     uint32_t decided = 0;
     step->irregular = true;
     chains_list(step);
     for (uint32_t event = 0; event < step->count; event++) {
         if (!tael_step_is_listed(step, event)) continue;
-        tael_panic_context.event_index = event;
+        segment = panic_tell(segment, event);
         listed[why_listed(step, event)]++;
         event_decide(step, &chain, event);
         decided++;

@@ -75,6 +75,10 @@ bool tael_worker_skips(const struct tael_worker *worker, uint64_t op) {
 
 static void panic_dump(FILE *out, const void *state) {
     const struct tael_request *request = state;
+    if (request == NULL) {
+        fprintf(out, "  several workers were at several requests: applied with --workers 1 it shows at which\n");
+        return;
+    }
     const char *name = tael_operation_info(request->operation).name;
     fprintf(out, "  request: %s, %" PRIu32 " events in %" PRIu32 " batches, timestamp %" PRIu64 "\n",
             name != NULL ? name : "unknown operation", request->event_count, request->batch_count, request->timestamp);

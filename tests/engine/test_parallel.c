@@ -1,13 +1,16 @@
-/* Steps of several workers: for what reason an event is listed, or a step is undone; how steps back off.
+/* Steps of several workers: for what reason an event is listed, or a step is undone; how steps back off; what a failed assertion names.
  * Method: each request goes to a ledger of three workers, whose passes are made one worker after the other, and to one of the plain
  * sequential code; both must come to the same exceptions and the same digest. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -476,6 +479,82 @@ static void test_a_chain_that_is_longer_than_a_step_goes_by_itself(void **state)
     bed_close(&bed);
 }
 
+/* --- what a failed assertion names --- */
+
+/* Applies what was added in a process of its own, which must fail, and returns what that has said. */
+static const char *words_of_failure(struct bed *bed) {
+    static char words[4096];
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    (void)fflush(NULL);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)signal(SIGABRT, SIG_DFL);
+        (void)dup2(ends[1], STDERR_FILENO);
+        tael_panic_context.op = 77; /* what was done before */
+        (void)apply_by_several(bed);
+        _exit(0);
+    }
+    (void)close(ends[1]);
+    size_t size = 0;
+    for (ssize_t got; (got = read(ends[0], words + size, sizeof words - 1 - size)) > 0;) size += (size_t)got;
+    words[size] = '\0';
+    (void)close(ends[0]);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGABRT);
+    return words;
+}
+
+/* Two requests of three events, the last of which is `last`, in a ledger that has lost the room for that one. */
+static const char *words_of_last(struct bed *bed, struct tael_transfer last) {
+    add_transfers(bed, (const struct tael_transfer[]){pay(bed, 1, 2, 1, 0), pay(bed, 3, 4, 1, 0), pay(bed, 1, 4, 1, 0)},
+                  3);
+    add_transfers(bed, (const struct tael_transfer[]){pay(bed, 1, 2, 1, 0), pay(bed, 3, 4, 1, 0), last}, 3);
+    bed->several->journal.count_max = bed->several->journal.count + 5;
+    return words_of_failure(bed);
+}
+
+static void expect_words(const char *words, const char *place, uint64_t op, uint32_t event) {
+    char expected[64];
+    (void)snprintf(expected, sizeof expected, "op %" PRIu64 ", event %" PRIu32 ",", op, event);
+    if (strstr(words, place) == NULL || strstr(words, expected) == NULL) {
+        fail_msg("\"%s\" in \"%s\" expected: %s", expected, place, words);
+    }
+}
+
+static void test_a_failed_assertion_names_the_op_where_there_is_one(void **state) {
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, 0);
+    const char *in_residue = words_of_last(&bed, pay(&bed, 5, 6, 1, TF(balancing_debit)));
+    expect_words(in_residue, "enter_in_step", bed.op, 2);
+    bed_close(&bed);
+    bed_open(&bed, 0);
+    const char *one_by_one = words_of_last(&bed, pay(&bed, 5, 6, TWO_48, 0));
+    expect_words(one_by_one, "tael_journal_append", bed.op, 2);
+    bed_close(&bed);
+    bed_open(&bed, 0);
+    const struct tael_transfer pending = pay(&bed, 5, 6, 1, TF(pending));
+    assert_int_equal(SEND(&bed, pending), 0);
+    bed.several->accounts.lines[5].balance[TAEL_DEBITS_PENDING] = 0;
+    add_transfers(&bed, (const struct tael_transfer[]){pay(&bed, 1, 2, 1, 0), post(&bed, pending.id)}, 2);
+    expect_words(words_of_failure(&bed), "half_apply", 0, 0);
+    bed_close(&bed);
+}
+
+static void test_a_step_without_room_is_found_before_anything_is_written(void **state) {
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, 0);
+    bed.several->journal.count_max = bed.several->journal.count + 1;
+    add_transfers(&bed, (const struct tael_transfer[]){pay(&bed, 1, 2, 1, 0), pay(&bed, 3, 4, 1, 0)}, 2);
+    expect_words(words_of_failure(&bed), "tael_step_apply", 0, 0);
+    bed_close(&bed);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_plain_is_not_listed),
@@ -489,6 +568,8 @@ int main(void) {
         cmocka_unit_test(test_a_ledger_of_large_amounts_rarely_tries_a_step),
         cmocka_unit_test(test_steps_come_back_when_amounts_are_small_again),
         cmocka_unit_test(test_a_chain_that_is_longer_than_a_step_goes_by_itself),
+        cmocka_unit_test(test_a_failed_assertion_names_the_op_where_there_is_one),
+        cmocka_unit_test(test_a_step_without_room_is_found_before_anything_is_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -205,9 +205,13 @@ static void event_resolve(struct tael_step *step, uint32_t worker, uint32_t even
     }
     const struct tael_transfer *pending = tael_journal_body(&ledger->journal, position);
     const struct tael_transfer_trace *trace = tael_journal_trace(&ledger->journal, position);
+    if (trace->pending_status != TAEL_PENDING_PENDING) {
+        /* It never will be again, so the accounts have no say. */
+        tael_step_list(step, event, TAEL_LISTED_pending_unfit);
+        return;
+    }
     tael_u128 amount;
-    switch (tael_transfer_outlook(t, pending, (enum tael_pending_status)trace->pending_status, step->timestamp[event],
-                                  &amount)) {
+    switch (tael_transfer_outlook(t, pending, TAEL_PENDING_PENDING, step->timestamp[event], &amount)) {
     case TAEL_OUTLOOK_FAILS:
         tael_step_list(step, event, TAEL_LISTED_pending_unfit);
         return;

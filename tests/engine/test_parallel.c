@@ -271,6 +271,24 @@ static void test_what_fails_by_itself_lists_nobody_else(void **state) {
     bed_close(&bed);
 }
 
+static void test_post_of_what_is_no_longer_pending_lists_nobody_else(void **state) {
+    (void)state;
+    struct bed bed;
+    bed_open(&bed, 0);
+    const struct tael_transfer plain = pay(&bed, 1, 2, 5, 0);
+    const struct tael_transfer posted = pay(&bed, 1, 2, 5, TF(pending));
+    const struct tael_transfer open = pay(&bed, 1, 2, 5, TF(pending));
+    assert_int_equal(SEND(&bed, plain, posted, open), 0);
+    assert_int_equal(SEND(&bed, post(&bed, posted.id)), 0);
+    struct tael_transfer too_much = post(&bed, open.id);
+    too_much.amount = 6;
+    assert_int_equal(
+        SEND(&bed, post(&bed, plain.id), post(&bed, posted.id), too_much, pay(&bed, 1, 2, 1, 0), post(&bed, open.id)),
+        3);
+    EXPECT_LISTED(&bed, L(pending_unfit, 3));
+    bed_close(&bed);
+}
+
 static void test_ids_that_are_taken_and_pending_transfers_of_the_same_step(void **state) {
     (void)state;
     struct bed bed;
@@ -559,6 +577,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_plain_is_not_listed),
         cmocka_unit_test(test_what_fails_by_itself_lists_nobody_else),
+        cmocka_unit_test(test_post_of_what_is_no_longer_pending_lists_nobody_else),
         cmocka_unit_test(test_ids_that_are_taken_and_pending_transfers_of_the_same_step),
         cmocka_unit_test(test_what_makes_accounts_unsafe_and_what_stands_beside_it),
         cmocka_unit_test(test_resolving_what_has_expired_or_what_another_does_too),

@@ -131,7 +131,6 @@ byte kind[EVENTS];
 byte target[EVENTS]; /* of a post or void: its pending transfer's id */
 byte pending[EVENTS]; /* and that one's position and amount */
 byte pending_amount[EVENTS];
-bool makes_unsafe[EVENTS];
 byte id[EVENTS];
 bool linked[EVENTS];
 byte owner_id[EVENTS];
@@ -436,13 +435,8 @@ inline resolve(w) {
                 p--;
                 assert(p < base); /* nothing is claimed yet */
                 if
-                :: BODY_KIND(body[p]) != PENDING -> listed[e] = true
-                :: else ->
-                    if
-                    :: fate[p] != PENDING -> listed[e] = true; makes_unsafe[e] = true
-                    :: else
-                    fi;
-                    resolver_know(e)
+                :: BODY_KIND(body[p]) != PENDING || fate[p] != PENDING -> listed[e] = true
+                :: else -> resolver_know(e)
                 fi
             fi
         :: else
@@ -479,7 +473,7 @@ inline claim(w) {
 
 inline half_intern(w, is_debit, is_limited, spent, funds, mark) {
     assert(OWNER(a) == w);
-    holds = !makes_unsafe[e];
+    holds = true;
     if
     :: kind[e] >= POST ->
         if
@@ -1050,7 +1044,7 @@ inline compare() {
 inline forget() {
     for (i : 0 .. EVENTS - 1) {
         debit[i] = 0; credit[i] = 0; amount[i] = 0; id[i] = 0; linked[i] = false;
-        kind[i] = 0; target[i] = 0; pending[i] = 0; pending_amount[i] = 0; makes_unsafe[i] = false;
+        kind[i] = 0; target[i] = 0; pending[i] = 0; pending_amount[i] = 0;
         owner_id[i] = 0; owner_debit[i] = 0; owner_credit[i] = 0;
         listed[i] = false; listed_id[i] = false; listed_debit[i] = false; listed_credit[i] = false;
         unclaimed[i] = false; heir[i] = 0; written[i] = false; debit_written[i] = false; credit_written[i] = false;

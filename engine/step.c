@@ -86,6 +86,21 @@ uint32_t tael_step_select_halves(const struct tael_step *step, uint32_t worker,
     return count;
 }
 
+/* Writes the transfer of an event that is not listed where an event of the residue is about to read it: past the caches, as
+ * tael_step_write_body has it, it would have to come back from memory. */
+static void write_to_be_read(struct tael_step *step, uint32_t event, uint64_t position) {
+    struct tael_transfer *body = &step->ledger->journal.bodies[position];
+    TAEL_ASSERT(position < step->ledger->journal.count_max);
+    if (step->kind[event] & TAEL_STEP_RESOLVE) {
+        tael_step_write_body(step, event, position);
+    } else {
+        *body = *step->event[event]; /* the amount too: what is balancing is listed */
+        body->timestamp = step->timestamp[event];
+    }
+    tael_step_write_trace(step, event, position);
+    step->kind[event] |= TAEL_STEP_WRITTEN;
+}
+
 enum tael_id_state tael_step_find_transfer(struct tael_step *step, uint32_t event, tael_u128 id, uint64_t hash,
                                            uint64_t *position, uint32_t *claim) {
     const struct tael_ledger *ledger = step->ledger;
@@ -109,11 +124,7 @@ enum tael_id_state tael_step_find_transfer(struct tael_step *step, uint32_t even
             if (holder == event) return TAEL_ID_FREE;
             if (tael_step_is_created(step, holder)) {
                 *position = tael_step_position(step, holder);
-                if ((step->kind[holder] & TAEL_STEP_WRITTEN) == 0) {
-                    tael_step_write_body(step, holder, *position);
-                    tael_step_write_trace(step, holder, *position);
-                    step->kind[holder] |= TAEL_STEP_WRITTEN;
-                }
+                if ((step->kind[holder] & TAEL_STEP_WRITTEN) == 0) write_to_be_read(step, holder, *position);
                 return TAEL_ID_TRANSFER;
             }
             return tael_transfer_status_is_transient(step->refusal[holder]) ? TAEL_ID_BURNT : TAEL_ID_FREE;

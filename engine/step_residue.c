@@ -6,6 +6,8 @@
 
 #include <tael/status.h>
 
+enum { DISTANCE = 8 };
+
 /* A chain under way; all of it is listed. */
 struct chain {
     bool open;
@@ -105,6 +107,20 @@ static const struct tael_step_segment *panic_tell(const struct tael_step_segment
     return segment;
 }
 
+/* Fetches what a listed event is decided by, all but its pending transfer: in part it was others' in the pass before, and is in their caches.
+ * 0.6 to 0.8 of the time without this; 0.4 for those whose id nobody has looked up. */
+static void look_ahead(const struct tael_step *step, uint32_t event) {
+    const struct tael_ledger *ledger = step->ledger;
+    const struct tael_account_line *lines = ledger->accounts.lines;
+    if (event >= step->count || !tael_step_is_listed(step, event)) return;
+    const bool has_hash = (step->kind[event] & TAEL_STEP_CLAIMS) != 0;
+    const uint64_t hash = has_hash ? step->id_hash[event] : tael_ledger_hash(ledger, step->event[event]->id);
+    __builtin_prefetch(ledger->index.buckets[tael_id_index_home(&ledger->index, hash)]);
+    __builtin_prefetch(&lines[step->number[TAEL_STEP_DEBIT][event]], 1);
+    __builtin_prefetch(&lines[step->number[TAEL_STEP_CREDIT][event]], 1);
+    __builtin_prefetch(&ledger->history.transfers[step->base + event - step->failed_count], 1);
+}
+
 uint32_t tael_step_residue(struct tael_step *step, uint64_t listed[static TAEL_LISTED_REASONS]) {
     const struct tael_step_segment *segment = step->segments;
     struct chain chain = {0};
@@ -112,6 +128,7 @@ uint32_t tael_step_residue(struct tael_step *step, uint64_t listed[static TAEL_L
     step->irregular = true;
     chains_list(step);
     for (uint32_t event = 0; event < step->count; event++) {
+        look_ahead(step, event + DISTANCE);
         if (!tael_step_is_listed(step, event)) continue;
         segment = panic_tell(segment, event);
         listed[why_listed(step, event)]++;

@@ -45,9 +45,11 @@ struct tael_step_worker tael_step_findings(const struct tael_step *step) {
         all.listed += one->listed;
         all.resolves += one->resolves;
         all.unsafe_accounts += one->unsafe_accounts;
+        all.asks += one->asks;
         all.timeouts |= one->timeouts;
         all.sequential |= one->sequential;
     }
+    if (all.asks > TAEL_STEP_ASK_MAX) tael_step_give_up(&all, TAEL_SEQUENTIAL_amount_balancing);
     return all;
 }
 

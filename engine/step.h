@@ -43,6 +43,12 @@
 /* Amounts and balances in a step lie below these, so no sum in it needs more than 64 bits. */
 #define TAEL_STEP_AMOUNT_MAX ((1ull << 48) - 1)
 #define TAEL_STEP_BALANCE_MAX ((1ull << 62) - 1)
+/* But for a few balancing events, which may ask for more, mostly for all there is, of accounts that have not more than this. What such an
+ * account can come to have in the step is what these have at first, 2^59 together, and what all other events bring, 2^59: what
+ * balancing events move from one to another does not add to it. So none moves more than 2^60 and all together 2^63,
+ * and 2^63 + 2^62 + 2^59 is less than 2^64. */
+#define TAEL_STEP_ASK_MAX 8
+#define TAEL_STEP_ASKED_MAX ((1ull << 56) - 1)
 
 /* Events that stand back to back, and whose they are. */
 struct tael_step_segment {
@@ -90,6 +96,7 @@ struct tael_step_worker {
     _Alignas(TAEL_CACHE_LINE) uint32_t listed;
     uint32_t resolves;
     uint32_t unsafe_accounts;
+    uint32_t asks; /* balancing events that ask for more than TAEL_STEP_AMOUNT_MAX */
     bool timeouts; /* some events have one */
     uint8_t sequential; /* why the step can't be done together: bits by enum tael_sequential; 0: it can */
 };

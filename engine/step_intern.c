@@ -77,6 +77,15 @@ static bool limit_holds(struct tael_account_line *line, enum tael_step_side side
     return spent[0] + spent[1] + reserved(line) <= funds;
 }
 
+/* Whether an event balances an account on this side, by more than an amount may be in a step, that has as much. */
+static bool asks_too_much(const struct tael_transfer *t, enum tael_step_side side,
+                          const struct tael_account_line *line) {
+    const bool is_debit = side == TAEL_STEP_DEBIT;
+    const uint16_t balancing = is_debit ? TAEL_TRANSFER_FLAG_balancing_debit : TAEL_TRANSFER_FLAG_balancing_credit;
+    if ((t->flags & balancing) == 0 || t->amount <= TAEL_STEP_AMOUNT_MAX) return false;
+    return line->balance[is_debit ? TAEL_CREDITS_POSTED : TAEL_DEBITS_POSTED] > TAEL_STEP_ASKED_MAX;
+}
+
 static void make_unsafe(struct tael_step_worker *own, struct tael_account_line *line, enum tael_listed why) {
     TAEL_ASSERT(why != TAEL_LISTED_NOT);
     if (line->flags & TAEL_ACCOUNT_LINE_UNSAFE) return;
@@ -117,7 +126,10 @@ static void half_intern(struct tael_step *step, uint32_t worker, uint32_t event,
     }
     enum tael_listed why = TAEL_LISTED_NOT; /* for which the event makes the account unsafe */
     bool other_ledger = false;
-    if (TAEL_UNLIKELY((kind & TAEL_STEP_UNSAFE) != 0)) why = step->why[event];
+    if (TAEL_UNLIKELY((kind & TAEL_STEP_UNSAFE) != 0)) {
+        why = step->why[event];
+        if (asks_too_much(t, side, line)) tael_step_give_up(own, TAEL_SEQUENTIAL_amount_balancing);
+    }
     if (TAEL_UNLIKELY((line->flags & TAEL_ACCOUNT_FLAG_closed) != 0)) why = TAEL_LISTED_closed;
     if (kind & TAEL_STEP_RESOLVE) {
         if (side == TAEL_STEP_DEBIT && is_contested(step, event) && why == TAEL_LISTED_NOT) why = TAEL_LISTED_contested;

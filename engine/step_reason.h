@@ -37,7 +37,7 @@ enum tael_listed {
 /* What is found in one pass counts by the first in this order; a later pass is not made then. */
 #define TAEL_SEQUENTIAL_TABLE(X)                                                                                       \
     X(amount, "an amount of 2^48 and more")                                                                            \
-    X(amount_balancing, "2^48 and more asked of a balancing event")                                                    \
+    X(amount_balancing, "too many balancing events of 2^48 and more, or of too large accounts")                        \
     X(amount_pending, "2^48 and more was pending")                                                                     \
     X(account_wide, "an account with balances of more than 64 bits")                                                   \
     X(account_balance, "an account with a balance of 2^62 and more")                                                   \

@@ -70,7 +70,11 @@ static uint8_t kind_of_plain(struct tael_step_worker *own, const struct tael_tra
     }
     kind |= TAEL_STEP_CLAIMS;
     if (TAEL_UNLIKELY(t->amount > TAEL_STEP_AMOUNT_MAX)) {
-        tael_step_give_up(own, t->flags & BALANCING ? TAEL_SEQUENTIAL_amount_balancing : TAEL_SEQUENTIAL_amount);
+        if (t->flags & BALANCING) {
+            own->asks++;
+        } else {
+            tael_step_give_up(own, TAEL_SEQUENTIAL_amount);
+        }
     }
     if (t->timeout != 0) own->timeouts = true;
     *why = why_exactly(t, timestamp);

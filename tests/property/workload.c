@@ -428,7 +428,9 @@ static uint64_t imported_timestamp(struct workload *workload, uint64_t batch_tim
 static void amount_cut(struct workload *workload, struct tael_transfer *transfer) {
     const bool is_all =
         (transfer->flags & TAEL_TRANSFER_FLAG_post_pending_transfer) && transfer->amount == TAEL_U128_MAX;
-    if (is_all || transfer->amount >> 40 == 0) return;
+    const bool asks =
+        (transfer->flags & (TAEL_TRANSFER_FLAG_balancing_debit | TAEL_TRANSFER_FLAG_balancing_credit)) != 0;
+    if (is_all || transfer->amount >> 40 == 0 || (asks && chance(workload, 30))) return;
     if (!chance(workload, workload->profile.wide_percent)) {
         transfer->amount = below(workload, 1000);
     } else if (chance(workload, 30)) {

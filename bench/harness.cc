@@ -53,6 +53,7 @@ int main(int argc, char **argv) {
     register_all(tael_bench_rule_cases);
     register_all(tael_bench_engine_cases);
     register_all(tael_bench_parallel_cases);
+    register_all(tael_bench_residue_cases);
     register_all(tael_bench_lookup_cases);
     benchmark::RunSpecifiedBenchmarks();
     return 0;

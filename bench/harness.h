@@ -60,6 +60,7 @@ extern const struct tael_bench_case tael_bench_table_cases[];
 extern const struct tael_bench_case tael_bench_rule_cases[];
 extern const struct tael_bench_case tael_bench_engine_cases[];
 extern const struct tael_bench_case tael_bench_parallel_cases[];
+extern const struct tael_bench_case tael_bench_residue_cases[];
 extern const struct tael_bench_case tael_bench_lookup_cases[];
 
 #ifdef __cplusplus

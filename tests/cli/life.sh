@@ -1,6 +1,6 @@
 #!/bin/sh
 # The life of a ledger from the command line: format, start, a second start, demo, stop, verify, skip-op, limits raised,
-# a port that is taken, the counters, that an idle server sleeps, and where its threads run.
+# a port that is taken, the counters, also of several workers, that an idle server sleeps, and where its threads run.
 # usage: life.sh PATH-OF-TAEL
 tael=$1
 work=$(mktemp -d)
@@ -100,6 +100,33 @@ start
 grep -q "ops left out.*: 1" "$work/server.err" || fail "no word of the op that is left out"
 "$tael" trial-balance --to "$address" >/dev/null || fail "trial balance"
 stop TERM
+
+# transfers FIRST AMOUNT: 300 at once, the last of AMOUNT, one of an account that is not there.
+transfers() {
+    awk -v first="$1" -v amount="$2" 'BEGIN {
+        for (i = 0; i < 300; i++) printf "%s id=%d debit_account_id=900001 credit_account_id=%d amount=%s ledger=9 code=1\n",
+            i == 0 ? "create_transfers" : ",", first + i, i == 7 ? 999999 : 900002, i == 299 ? amount : 1
+        print ";"
+    }' | "$tael" repl --to "$address" >"$work/repl" 2>&1
+    grep -q "299 created, 1 not" "$work/repl" || fail "transfers from $1: $(tail -n 2 "$work/repl")"
+}
+# counted NAME COUNT
+counted() { grep -q "^ *$1  *$2  " "$work/server.err" || fail "not counted: $1 $2"; }
+
+start --workers 3
+"$tael" repl --to "$address" --command "create_accounts id=900001 ledger=9 code=1, id=900002 ledger=9 code=1;" >/dev/null
+transfers 901000 1
+transfers 902000 281474976710656
+transfers 903000 1
+kill -USR1 "$server"
+stop TERM
+counted step_events_residue 1
+counted listed_account_unknown 1
+counted steps_sequential 1
+counted sequential_amount 1
+counted steps_backed_off 1
+grep -q "listed_closed" "$work/server.err" && fail "a reason that never came up"
+
 # The same ledger with more workers than it ever had, and with roles apart, each where it was told to be.
 start --workers 7
 "$tael" trial-balance --to "$address" >/dev/null || fail "trial balance by seven workers"

@@ -2,7 +2,7 @@
  *
  * replay: a block as it is read from the log: its checksum, the check of what it means, worker, sessions and kept replies.
  * sequenced: messages as the network hands them over: admission, blocks, worker, sessions, replies; with a log that has
- * everything durable at once. Counters as in bench_rules.c. */
+ * everything durable at once. `sequencer_ns` is the sequencer's part of it. Counters as in bench_rules.c. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +12,7 @@
 #include "bench/harness.h"
 #include "bench/limit.h"
 #include "bench/memory.h"
+#include "bench/ticks.h"
 #include "bench/workload.h"
 #include "engine/replay.h"
 #include "engine/sequencer.h"
@@ -163,6 +164,7 @@ struct stage {
     struct client clients[CLIENTS_MAX];
     uint32_t client_count;
     uint32_t replies;
+    uint64_t sequencer_ticks;
 };
 
 static void stage_take_replies(struct stage *stage) {
@@ -183,7 +185,9 @@ static void stage_take_replies(struct stage *stage) {
 
 static void stage_turn(struct stage *stage) {
     struct tael_block *block;
+    const uint64_t start = tael_bench_ticks();
     (void)tael_sequencer_poll(stage->sequencer, &stage->input);
+    stage->sequencer_ticks += tael_bench_ticks() - start;
     while ((block = tael_ring_pop(tael_sequencer_blocks(stage->sequencer))) != NULL) {
         stage->input.durable = block->last_op;
     }
@@ -285,6 +289,7 @@ static void run_sequenced(struct tael_bench *run, const struct tael_bench_case *
     struct tael_arena arena;
     tael_bench_limit_open();
     stage_open(&stage, &arena, clients, TAEL_FRAME_HEADER_SIZE + body_size);
+    stage.sequencer_ticks = 0;
     uint64_t items = 0;
     uint64_t total_ns = 0;
     while (tael_bench_next(run)) {
@@ -296,6 +301,7 @@ static void run_sequenced(struct tael_bench *run, const struct tael_bench_case *
         items += (uint64_t)rounds * clients * events;
     }
     tael_bench_limits_report(&limits, run, total_ns, items);
+    tael_bench_counter(run, "sequencer_ns", (double)stage.sequencer_ticks * tael_bench_tick_ns() / (double)items);
     tael_bench_unmap(&arena);
 }
 

@@ -2,7 +2,8 @@
  * starts. Both must come to as many exceptions.
  *
  * Counters: `ns` a transfer with several workers, `one_ns` with one, `speedup` of the medians' kind: all time of one over all of
- * several; `rejected`, the share of transfers that were not created; `residue`, the share that one worker decided for all.
+ * several; `rejected`, the share of transfers that were not created; `residue`, the share that one worker decided for all; `line`, what
+ * bench/line.h says at that time: how far the first two processors were from each other, ns.
  * Time is that of the clock on the wall. */
 #include <math.h>
 #include <stdlib.h>
@@ -12,8 +13,10 @@
 #include <tael/operation.h>
 
 #include "bench/harness.h"
+#include "bench/line.h"
 #include "bench/memory.h"
 #include "bench/team.h"
+#include "bench/ticks.h"
 #include "bench/workload.h"
 #include "engine/ledger_state.h"
 #include "engine/parallel.h"
@@ -21,6 +24,7 @@
 #define TRANSFERS_MAX 60000000u /* an index of 100 million slots */
 #define TRANSFERS_TOUCHED ((uint64_t)1 << 22)
 #define SLICE_BATCHES 8
+#define ITERATIONS 8
 #define ZIPF_THETA 0.99
 
 enum mix {
@@ -238,6 +242,8 @@ static void pair_close(struct pair *pair) {
 
 static void run_pair(struct tael_bench *run, const struct tael_bench_case *self) {
     static struct pair pair;
+    uint64_t line_ns[ITERATIONS];
+    uint32_t iterations = 0;
     pair_open(&pair, self);
     slice_run(&pair); /* not timed: caches and balances as later on */
     pair.one.ns = pair.several.ns = pair.transfers = pair.rejected = 0;
@@ -246,6 +252,7 @@ static void run_pair(struct tael_bench *run, const struct tael_bench_case *self)
         const uint64_t ns = pair.several.ns;
         slice_run(&pair);
         tael_bench_time(run, pair.several.ns - ns);
+        line_ns[iterations++] = tael_bench_line_ns(&pair.team);
     }
     const struct tael_parallel_counters counters = tael_parallel_counters(pair.several.parallel);
     const double transfers = (double)pair.transfers;
@@ -255,12 +262,13 @@ static void run_pair(struct tael_bench *run, const struct tael_bench_case *self)
     tael_bench_counter(run, "speedup", (double)pair.one.ns / (double)pair.several.ns);
     tael_bench_counter(run, "rejected", (double)pair.rejected / transfers);
     tael_bench_counter(run, "residue", (double)(counters.events_listed - before.events_listed) / transfers);
+    tael_bench_counter(run, "line", (double)tael_bench_median(line_ns, iterations));
     pair_close(&pair);
 }
 
 #define PAIR(label, accounts, kind, workers)                                                                           \
     {                                                                                                                  \
-        .name = "parallel/" label, .run = run_pair, .iterations = 8, .size = (accounts),                               \
+        .name = "parallel/" label, .run = run_pair, .iterations = ITERATIONS, .size = (accounts),                      \
         .variant = (kind) | (workers) << 8                                                                             \
     }
 #define PAIRS(workers, text)                                                                                           \

@@ -20,6 +20,7 @@ static void populate(struct tael_ledger *ledger) {
     tael_bench_populate(ledger->journal.bodies, transfers * sizeof *ledger->journal.bodies);
     tael_bench_populate(ledger->journal.traces, transfers * sizeof *ledger->journal.traces);
     tael_bench_populate(ledger->history.transfers, transfers * sizeof *ledger->history.transfers);
+    tael_bench_populate(ledger->journal.burnt, transfers * sizeof *ledger->journal.burnt);
 }
 
 static void accounts_make(struct tael_bench_ledger *fixture) {
@@ -37,16 +38,27 @@ static void accounts_make(struct tael_bench_ledger *fixture) {
     }
 }
 
-static void make(struct tael_bench_ledger *fixture, uint64_t accounts, uint16_t account_flags) {
+/* Two workers run in a relay, so their ledger's index is in one piece. One that was cut for four, and is empty, does for steps of two. */
+static void index_join_halves(struct tael_id_index *index) {
+    TAEL_ASSERT(index->count == 0);
+    TAEL_ASSERT(index->partition_count == 4);
+    index->partition_count /= 2;
+    index->partition_buckets *= 2;
+}
+
+static void make(struct tael_bench_ledger *fixture, uint64_t accounts, uint16_t account_flags, uint32_t workers) {
     if (fixture->arena.base != NULL) tael_bench_unmap(&fixture->arena);
-    const struct tael_ledger_options options = {
-        .accounts_max = accounts, .transfers_max = TAEL_BENCH_TRANSFERS_MAX, .hash_key = 0x5bd1e995};
+    const struct tael_ledger_options options = {.accounts_max = accounts,
+                                                .transfers_max = TAEL_BENCH_TRANSFERS_MAX,
+                                                .hash_key = 0x5bd1e995,
+                                                .workers = workers == 2 ? 4 : workers};
     const size_t request_size = tael_request_size_in_block(TAEL_EVENTS_MAX * TAEL_RECORD_SIZE);
     const size_t exceptions_size = TAEL_EVENTS_MAX * sizeof *fixture->exceptions;
-    *fixture = (struct tael_bench_ledger){.accounts = accounts, .account_flags = account_flags};
+    *fixture = (struct tael_bench_ledger){.accounts = accounts, .account_flags = account_flags, .workers = workers};
     fixture->arena = tael_bench_map(tael_ledger_size_bytes(&options) + tael_arena_share_aligned(request_size) +
                                     tael_arena_share_aligned(exceptions_size));
     fixture->ledger = tael_ledger_init(&fixture->arena, &options);
+    if (workers == 2) index_join_halves(&fixture->ledger->index);
     fixture->request = tael_arena_take_aligned(&fixture->arena, request_size);
     fixture->events = (struct tael_transfer *)(void *)(fixture->request + 1);
     fixture->exceptions = tael_arena_take_aligned(&fixture->arena, exceptions_size);
@@ -77,13 +89,17 @@ static void empty(struct tael_bench_ledger *fixture) {
     ledger->expiries.count = 0;
 }
 
-struct tael_bench_ledger *tael_bench_ledger_get(uint64_t accounts, uint16_t account_flags) {
+struct tael_bench_ledger *tael_bench_ledger_get_for(uint64_t accounts, uint16_t account_flags, uint32_t workers) {
     struct tael_bench_ledger *fixture = &the_fixture;
-    const bool fits =
-        fixture->ledger != NULL && fixture->accounts == accounts && fixture->account_flags == account_flags;
-    if (!fits) make(fixture, accounts, account_flags);
+    const bool fits = fixture->ledger != NULL && fixture->accounts == accounts &&
+                      fixture->account_flags == account_flags && fixture->workers == workers;
+    if (!fits) make(fixture, accounts, account_flags, workers);
     empty(fixture);
     return fixture;
+}
+
+struct tael_bench_ledger *tael_bench_ledger_get(uint64_t accounts, uint16_t account_flags) {
+    return tael_bench_ledger_get_for(accounts, account_flags, 1);
 }
 
 void tael_bench_ledger_fill_index(struct tael_bench_ledger *fixture, uint32_t percent) {

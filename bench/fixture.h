@@ -18,6 +18,7 @@ struct tael_bench_ledger {
     struct tael_ledger *ledger;
     uint64_t accounts; /* ids 1 .. accounts */
     uint16_t account_flags;
+    uint32_t workers; /* the partitions of its index */
     struct tael_request *request; /* room for a full one */
     struct tael_transfer *events; /* its payload */
     struct tael_exception *exceptions; /* room for a full request's */
@@ -25,6 +26,8 @@ struct tael_bench_ledger {
 
 /* With accounts and without transfers. Their balances may be those that an earlier run has left. */
 struct tael_bench_ledger *tael_bench_ledger_get(uint64_t accounts, uint16_t account_flags);
+/* The same for several workers that apply steps together. */
+struct tael_bench_ledger *tael_bench_ledger_get_for(uint64_t accounts, uint16_t account_flags, uint32_t workers);
 
 /* Fills the index up to `percent` of its slots with burnt ids. */
 void tael_bench_ledger_fill_index(struct tael_bench_ledger *fixture, uint32_t percent);

@@ -55,6 +55,9 @@ int main(int argc, char **argv) {
     register_all(tael_bench_parallel_cases);
     register_all(tael_bench_residue_cases);
     register_all(tael_bench_lookup_cases);
+    register_all(tael_bench_step_cases);
+    register_all(tael_bench_relay_cases);
+    register_all(tael_bench_handover_cases);
     benchmark::RunSpecifiedBenchmarks();
     return 0;
 }

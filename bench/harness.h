@@ -62,6 +62,9 @@ extern const struct tael_bench_case tael_bench_engine_cases[];
 extern const struct tael_bench_case tael_bench_parallel_cases[];
 extern const struct tael_bench_case tael_bench_residue_cases[];
 extern const struct tael_bench_case tael_bench_lookup_cases[];
+extern const struct tael_bench_case tael_bench_step_cases[];
+extern const struct tael_bench_case tael_bench_relay_cases[];
+extern const struct tael_bench_case tael_bench_handover_cases[];
 
 #ifdef __cplusplus
 }

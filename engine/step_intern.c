@@ -7,7 +7,11 @@
 static_assert(TAEL_LISTED_REASONS - 1 <= TAEL_ACCOUNT_LINE_UNSAFE >> TAEL_ACCOUNT_LINE_UNSAFE_SHIFT,
               "an account's line has room for the reason");
 
-enum { DISTANCE = 16 };
+/* Lines are fetched for so many events at a time, in loops that do little else: a prefetch is held up by its page walk, and only what
+ * stands close behind it in the code walks meanwhile. */
+enum { GROUP = 16 };
+
+static uint32_t group_end(uint32_t first, uint32_t count) { return count < first + GROUP ? count : first + GROUP; }
 
 /* --- ids --- */
 
@@ -39,14 +43,19 @@ static void claim(struct tael_step *step, uint32_t worker, uint32_t event) {
     (void)tael_id_index_enter(&step->ledger->index, &probe, step->base + event);
 }
 
+static void buckets_fetch(const struct tael_step *step, const uint16_t *own, uint32_t first, uint32_t count) {
+    const uint32_t end = group_end(first, count);
+    for (uint32_t i = first; i < end; i++) tael_id_index_fetch(&step->ledger->index, step->id_hash[own[i]]);
+}
+
 static void claim_all(struct tael_step *step, uint32_t worker) {
     uint16_t own[TAEL_STEP_EVENTS_MAX];
     const uint32_t count = tael_step_select(step, step->owner_id, worker, own);
-    for (uint32_t i = 0; i < count && i < DISTANCE; i++)
-        tael_id_index_fetch(&step->ledger->index, step->id_hash[own[i]]);
-    for (uint32_t i = 0; i < count; i++) {
-        if (i + DISTANCE < count) tael_id_index_fetch(&step->ledger->index, step->id_hash[own[i + DISTANCE]]);
-        claim(step, worker, own[i]);
+    buckets_fetch(step, own, 0, count);
+    for (uint32_t first = 0; first < count; first += GROUP) {
+        buckets_fetch(step, own, first + GROUP, count);
+        const uint32_t end = group_end(first, count);
+        for (uint32_t i = first; i < end; i++) claim(step, worker, own[i]);
     }
 }
 
@@ -151,18 +160,23 @@ static void half_intern(struct tael_step *step, uint32_t worker, uint32_t event,
     }
 }
 
+/* The accounts' lines, and the events, which are in another's cache mostly. */
+static void halves_fetch(const struct tael_step *step, enum tael_step_side side, const uint16_t *own, uint32_t first,
+                         uint32_t count) {
+    const uint32_t end = group_end(first, count);
+    const struct tael_account_line *lines = step->ledger->accounts.lines;
+    for (uint32_t i = first; i < end; i++) __builtin_prefetch(&lines[step->number[side][own[i]]], 1);
+    for (uint32_t i = first; i < end; i++) __builtin_prefetch(step->event[own[i]]);
+}
+
 static void halves_intern(struct tael_step *step, uint32_t worker, enum tael_step_side side) {
     uint16_t own[TAEL_STEP_EVENTS_MAX];
-    const uint32_t *numbers = step->number[side];
-    struct tael_account_line *lines = step->ledger->accounts.lines;
     const uint32_t count = tael_step_select(step, step->owner[side], worker, own);
-    for (uint32_t i = 0; i < count && i < DISTANCE; i++) __builtin_prefetch(&lines[numbers[own[i]]], 1);
-    for (uint32_t i = 0; i < count; i++) {
-        if (i + DISTANCE < count) {
-            __builtin_prefetch(&lines[numbers[own[i + DISTANCE]]], 1);
-            __builtin_prefetch(step->event[own[i + DISTANCE]]);
-        }
-        half_intern(step, worker, own[i], side);
+    halves_fetch(step, side, own, 0, count);
+    for (uint32_t first = 0; first < count; first += GROUP) {
+        halves_fetch(step, side, own, first + GROUP, count);
+        const uint32_t end = group_end(first, count);
+        for (uint32_t i = first; i < end; i++) half_intern(step, worker, own[i], side);
     }
 }
 

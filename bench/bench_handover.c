@@ -2,6 +2,8 @@
  *
  * barrier: a pass in which nobody does anything. spinning: one behind the other; asleep: the other worker has gone to sleep before each.
  * latency: a word to the other thread and one back, half of the time of both. By a ring, and by a watermark.
+ * words: the other thread answers a word with 1 or 63 words, each on a line of its own, and each is waited for, as a leader does for
+ *   workers; time a round. What 63 take more is what each further worker costs a barrier, but for the time that one thread takes to write them.
  * flow: a ring that is never left empty for long; time an entry. pointers: nothing but those are read; lines: each points to a cache line
  *   that the producer has just written, as a block's header.
  * lines: cache lines that the other thread has just written, read one after the other. sequential: as they stand; scattered: in another
@@ -30,6 +32,7 @@
 #define SLEEP_NS 200000 /* longer than a worker looks for the next pass before it sleeps */
 #define RING_CAPACITY 1024
 #define LINES_MAX 8192
+#define WORDS_MAX (TAEL_WORKERS_MAX - 1)
 #define MEMORY_SIZE (1ull << 30) /* of each thread */
 
 #define APART 4u /* scattered lines: they are fetched in pairs and more */
@@ -43,6 +46,7 @@ struct pair {
     struct tael_bench_team team;
     struct tael_ring there, back; /* from worker 0 to worker 1, and back */
     struct tael_watermark up, down; /* the same */
+    struct tael_watermark words[WORDS_MAX]; /* back */
     struct line *lines;
     uint32_t line_count;
     uint32_t order[LINES_MAX];
@@ -164,6 +168,31 @@ static void pass_watermark(void *argument, uint32_t worker) {
         while (tael_watermark_read(from) < i) {
         }
         if (worker == 1) tael_watermark_publish(to, i);
+    }
+    if (worker == 0) pair.ticks = tael_bench_ticks() - start;
+}
+
+/* --- words --- */
+
+static void words_await(uint64_t value) {
+    for (uint32_t i = 0; i < pair.line_count; i++) {
+        while (tael_watermark_read(&pair.words[i]) < value) _mm_pause();
+    }
+}
+
+static void pass_words(void *argument, uint32_t worker) {
+    (void)argument;
+    const uint64_t first = tael_watermark_read(worker == 0 ? &pair.up : &pair.words[0]) + 1; /* its own */
+    uint64_t start = 0;
+    for (uint64_t i = first; i <= first + pair.count; i++) {
+        if (worker == 0) {
+            if (i == first + 1) start = tael_bench_ticks();
+            tael_watermark_publish(&pair.up, i);
+            words_await(i);
+            continue;
+        }
+        while (tael_watermark_read(&pair.up) < i) _mm_pause();
+        for (uint32_t k = 0; k < pair.line_count; k++) tael_watermark_publish(&pair.words[k], i);
     }
     if (worker == 0) pair.ticks = tael_bench_ticks() - start;
 }
@@ -308,6 +337,8 @@ static const struct kind kinds[] = {
     {.pass = pass_flow, .count = 100000, .rounds = 16, .lines = 4096},
     {.pass = pass_memory_lines, .count = 200000, .rounds = 4, .memory_size = MEMORY_SIZE},
     {.pass = pass_memory_stream, .count = 200000, .rounds = 4, .memory_size = MEMORY_SIZE},
+    {.pass = pass_words, .count = 1000, .rounds = 32, .lines = 1},
+    {.pass = pass_words, .count = 1000, .rounds = 32, .lines = WORDS_MAX},
 };
 
 static void run_pass(struct tael_bench *run, const struct tael_bench_case *self) {
@@ -339,6 +370,8 @@ static void run_pass(struct tael_bench *run, const struct tael_bench_case *self)
 const struct tael_bench_case tael_bench_handover_cases[] = {
     CASE("barrier/spinning", run_barrier, 2, 0),
     CASE("barrier/asleep", run_barrier, 2, 1),
+    CASE("words/1", run_pass, 2, 6),
+    CASE("words/63", run_pass, 2, 7),
     CASE("ring/latency", run_pass, 2, 0),
     CASE("watermark/latency", run_pass, 2, 1),
     CASE("ring/flow/pointers", run_pass, 2, 2),

@@ -5,7 +5,9 @@
 #include <tael/status.h>
 
 size_t tael_step_size_bytes(uint32_t worker_count) {
-    return tael_arena_share(sizeof(struct tael_step)) + tael_arena_share(worker_count * sizeof(struct tael_step_boxes));
+    return tael_arena_share(sizeof(struct tael_step)) +
+           tael_arena_share(worker_count * sizeof(struct tael_step_boxes)) +
+           tael_arena_share(worker_count * sizeof(struct tael_step_claims));
 }
 
 struct tael_step *tael_step_init(struct tael_arena *arena, struct tael_ledger *ledger, uint32_t worker_count) {
@@ -16,6 +18,7 @@ struct tael_step *tael_step_init(struct tael_arena *arena, struct tael_ledger *l
     step->ledger = ledger;
     step->worker_count = worker_count;
     step->boxes = tael_arena_take(arena, worker_count * sizeof *step->boxes);
+    step->claims = tael_arena_take(arena, worker_count * sizeof *step->claims);
     return step;
 }
 

@@ -86,6 +86,11 @@ struct tael_step_boxes {
     struct tael_step_half *sent_end[TAEL_WORKERS_MAX];
 };
 
+/* What a worker hands to itself between intern and apply: where its claims stand in the index, in the order of its events. */
+struct tael_step_claims {
+    uint64_t *slot[TAEL_STEP_EVENTS_MAX]; /* NULL: the id was taken already */
+};
+
 /* Sides of an event. */
 enum tael_step_side { TAEL_STEP_DEBIT, TAEL_STEP_CREDIT, TAEL_STEP_SIDES };
 
@@ -146,6 +151,7 @@ struct tael_step {
     uint16_t failed[TAEL_STEP_EVENTS_MAX];
 
     struct tael_step_boxes *boxes; /* by worker */
+    struct tael_step_claims *claims; /* by worker */
 };
 
 size_t tael_step_size_bytes(uint32_t worker_count);

@@ -131,29 +131,75 @@ static void balances_apply(struct tael_step *step, uint32_t worker) {
 
 /* --- ids --- */
 
-/* Claims name events; the index is to name positions. They differ only behind an event that failed: then all of the worker's claims
- * are taken back, youngest first, and what came of them is entered. */
-static void claims_end(struct tael_step *step, uint32_t worker) {
+/* What an event's claim stands for in the end, `failed` events before it having failed. Not where it stands for nothing. */
+static uint64_t claim_value(const struct tael_step *step, uint32_t claimant, uint32_t failed) {
+    const uint32_t holder = tael_step_holder(step, claimant);
+    if (TAEL_UNLIKELY(!tael_step_is_created(step, holder))) {
+        TAEL_ASSERT(tael_transfer_status_is_transient(step->refusal[holder]));
+        return TAEL_INDEX_BURNT | step->burnt[holder];
+    }
+    return holder == claimant ? step->base + claimant - failed : tael_step_position(step, holder);
+}
+
+/* Whether some id of the worker's that was claimed is free again: its event failed, or who took it over from that did, and neither
+ * burnt it. */
+static bool is_vacated(const struct tael_step *step, uint32_t worker) {
+    for (uint32_t i = 0; i < step->failed_count; i++) {
+        const uint32_t claimant = step->failed[i];
+        if (step->owner_id[claimant] != worker || step->unclaimed[claimant] != 0) continue;
+        const uint32_t holder = tael_step_holder(step, claimant);
+        if (tael_step_is_created(step, holder)) continue;
+        if (!tael_transfer_status_is_transient(step->refusal[holder])) return true;
+    }
+    return false;
+}
+
+/* Gives claims their values where they stand. */
+static void claims_revalue(struct tael_step *step, uint32_t worker, const uint16_t *own, uint32_t count) {
+    enum { DISTANCE = 16 };
+    uint64_t **slots = step->claims[worker].slot;
+    uint32_t failed = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (i + DISTANCE < count) __builtin_prefetch(slots[i + DISTANCE], 1);
+        while (failed < step->failed_count && step->failed[failed] < own[i]) failed++;
+        if (slots[i] != NULL) tael_id_index_revalue(slots[i], claim_value(step, own[i], failed));
+    }
+}
+
+/* Takes all claims back, youngest first, and enters what came of them. */
+static void claims_enter_anew(struct tael_step *step, uint32_t worker, const uint16_t *own, uint32_t count) {
     struct tael_id_index *index = &step->ledger->index;
-    uint16_t own[TAEL_STEP_EVENTS_MAX];
-    if (TAEL_LIKELY(step->failed_count == 0)) return;
-    const uint32_t count = tael_step_select(step, step->owner_id, worker, own);
+    uint64_t **slots = step->claims[worker].slot;
+    uint32_t failed = 0;
     for (uint32_t i = count; i > 0; i--) {
-        const uint32_t event = own[i - 1];
-        if (step->unclaimed[event] != 0) continue;
-        tael_id_index_withdraw_youngest(index, step->id_hash[event], step->base + event);
+        if (slots[i - 1] == NULL) continue;
+        tael_id_index_withdraw_youngest(index, step->id_hash[own[i - 1]], step->base + own[i - 1]);
     }
     for (uint32_t i = 0; i < count; i++) {
-        if (step->unclaimed[own[i]] != 0) continue;
+        while (failed < step->failed_count && step->failed[failed] < own[i]) failed++;
+        if (slots[i] == NULL) continue;
         const uint32_t holder = tael_step_holder(step, own[i]);
-        const bool created = tael_step_is_created(step, holder);
-        if (!created && !tael_transfer_status_is_transient(step->refusal[holder])) continue;
+        const bool stays =
+            tael_step_is_created(step, holder) || tael_transfer_status_is_transient(step->refusal[holder]);
+        if (!stays) continue;
         struct tael_index_probe probe = tael_index_probe_begin(index, step->id_hash[own[i]]);
         uint64_t other;
         while (tael_index_probe_next(index, &probe, &other)) {
         }
-        (void)tael_id_index_enter(index, &probe,
-                                  created ? tael_step_position(step, holder) : TAEL_INDEX_BURNT | step->burnt[holder]);
+        (void)tael_id_index_enter(index, &probe, claim_value(step, own[i], failed));
+    }
+}
+
+/* Claims name events; the index is to name positions. They differ only behind an event that failed. Where all claims stand for something
+ * in the end, they need not go from where they are. */
+static void claims_end(struct tael_step *step, uint32_t worker) {
+    uint16_t own[TAEL_STEP_EVENTS_MAX];
+    if (TAEL_LIKELY(step->failed_count == 0)) return;
+    const uint32_t count = tael_step_select(step, step->owner_id, worker, own);
+    if (is_vacated(step, worker)) {
+        claims_enter_anew(step, worker, own, count);
+    } else {
+        claims_revalue(step, worker, own, count);
     }
 }
 

@@ -32,15 +32,16 @@ static bool is_taken(const struct tael_step *step, uint32_t event, struct tael_i
     return false;
 }
 
-static void claim(struct tael_step *step, uint32_t worker, uint32_t event) {
+/* Returns where the claim stands; NULL where the id is taken. */
+static uint64_t *claim(struct tael_step *step, uint32_t worker, uint32_t event) {
     struct tael_index_probe probe = tael_index_probe_begin(&step->ledger->index, step->id_hash[event]);
     if (TAEL_UNLIKELY(is_taken(step, event, &probe))) {
         step->listed_id[event] = TAEL_LISTED_id_taken;
         step->unclaimed[event] = 1;
         step->workers[worker].listed++;
-        return;
+        return NULL;
     }
-    (void)tael_id_index_enter(&step->ledger->index, &probe, step->base + event);
+    return tael_id_index_enter(&step->ledger->index, &probe, step->base + event);
 }
 
 static void buckets_fetch(const struct tael_step *step, const uint16_t *own, uint32_t first, uint32_t count) {
@@ -50,12 +51,13 @@ static void buckets_fetch(const struct tael_step *step, const uint16_t *own, uin
 
 static void claim_all(struct tael_step *step, uint32_t worker) {
     uint16_t own[TAEL_STEP_EVENTS_MAX];
+    uint64_t **slots = step->claims[worker].slot;
     const uint32_t count = tael_step_select(step, step->owner_id, worker, own);
     buckets_fetch(step, own, 0, count);
     for (uint32_t first = 0; first < count; first += GROUP) {
         buckets_fetch(step, own, first + GROUP, count);
         const uint32_t end = group_end(first, count);
-        for (uint32_t i = first; i < end; i++) claim(step, worker, own[i]);
+        for (uint32_t i = first; i < end; i++) slots[i] = claim(step, worker, own[i]);
     }
 }
 

@@ -56,11 +56,19 @@ struct tael_step_worker tael_step_findings(const struct tael_step *step) {
     return all;
 }
 
+static inline __m256i bytes_at(const uint8_t *bytes, uint32_t first) {
+    return _mm256_load_si256((const __m256i *)(const void *)(bytes + first));
+}
+
+/* Of the 32 bits that stand for the events from `first` on, those that are for events of the step. */
+static inline uint32_t there(const struct tael_step *step, uint32_t first, uint32_t bits) {
+    return step->count - first < 32 ? bits & ((1u << (step->count - first)) - 1) : bits;
+}
+
 /* Which of the 32 owners from `first` on are `wanted`, as bits. */
 static inline uint32_t matches_at(const struct tael_step *step, const uint8_t *owners, uint32_t first, __m256i wanted) {
-    const __m256i bytes = _mm256_load_si256((const __m256i *)(const void *)(owners + first));
-    const uint32_t matches = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, wanted));
-    return step->count - first < 32 ? matches & ((1u << (step->count - first)) - 1) : matches;
+    const __m256i matches = _mm256_cmpeq_epi8(bytes_at(owners, first), wanted);
+    return there(step, first, (uint32_t)_mm256_movemask_epi8(matches));
 }
 
 uint32_t tael_step_select(const struct tael_step *step, const uint8_t *owners, uint32_t worker,
@@ -73,6 +81,32 @@ uint32_t tael_step_select(const struct tael_step *step, const uint8_t *owners, u
         }
     }
     return count;
+}
+
+uint32_t tael_step_select_listed(const struct tael_step *step, uint16_t out[static TAEL_STEP_EVENTS_MAX]) {
+    const __m256i listed = _mm256_set1_epi8(TAEL_STEP_LISTED);
+    uint32_t count = 0;
+    for (uint32_t first = 0; first < step->count; first += 32) {
+        __m256i marks = _mm256_and_si256(bytes_at(step->kind, first), listed);
+        marks = _mm256_or_si256(marks, bytes_at(step->listed_id, first));
+        marks = _mm256_or_si256(marks, bytes_at(step->listed_half[TAEL_STEP_DEBIT], first));
+        marks = _mm256_or_si256(marks, bytes_at(step->listed_half[TAEL_STEP_CREDIT], first));
+        const __m256i unmarked = _mm256_cmpeq_epi8(marks, _mm256_setzero_si256());
+        uint32_t matches = there(step, first, ~(uint32_t)_mm256_movemask_epi8(unmarked));
+        for (; matches != 0; matches &= matches - 1)
+            out[count++] = (uint16_t)(first + (uint32_t)__builtin_ctz(matches));
+    }
+    return count;
+}
+
+bool tael_step_is_linked(const struct tael_step *step) {
+    const __m256i linked = _mm256_set1_epi8(TAEL_STEP_LINKED);
+    uint32_t found = 0;
+    for (uint32_t first = 0; first < step->count; first += 32) {
+        const __m256i marks = _mm256_and_si256(bytes_at(step->kind, first), linked);
+        found |= there(step, first, (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(marks, linked)));
+    }
+    return found != 0;
 }
 
 uint32_t tael_step_select_halves(const struct tael_step *step, uint32_t worker,

@@ -246,6 +246,10 @@ static inline uint64_t tael_step_position(const struct tael_step *step, uint32_t
 /* The events, rising, whose owner in `owners` is `worker`. How many. */
 uint32_t tael_step_select(const struct tael_step *step, const uint8_t *owners, uint32_t worker,
                           uint16_t out[static TAEL_STEP_EVENTS_MAX]);
+/* The events that are listed, rising. How many. */
+uint32_t tael_step_select_listed(const struct tael_step *step, uint16_t out[static TAEL_STEP_EVENTS_MAX]);
+/* Whether some events are of a chain with the next one. */
+bool tael_step_is_linked(const struct tael_step *step);
 /* The halves on a worker's accounts in the order of events, the debit account's first: event << 1 | side. How many. */
 uint32_t tael_step_select_halves(const struct tael_step *step, uint32_t worker,
                                  uint16_t out[static 2 * TAEL_STEP_EVENTS_MAX]);

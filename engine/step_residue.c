@@ -112,7 +112,6 @@ static const struct tael_step_segment *panic_tell(const struct tael_step_segment
 static void look_ahead(const struct tael_step *step, uint32_t event) {
     const struct tael_ledger *ledger = step->ledger;
     const struct tael_account_line *lines = ledger->accounts.lines;
-    if (event >= step->count || !tael_step_is_listed(step, event)) return;
     const bool has_hash = (step->kind[event] & TAEL_STEP_CLAIMS) != 0;
     const uint64_t hash = has_hash ? step->id_hash[event] : tael_ledger_hash(ledger, step->event[event]->id);
     __builtin_prefetch(ledger->index.buckets[tael_id_index_home(&ledger->index, hash)]);
@@ -124,19 +123,19 @@ static void look_ahead(const struct tael_step *step, uint32_t event) {
 uint32_t tael_step_residue(struct tael_step *step, uint64_t listed[static TAEL_LISTED_REASONS]) {
     const struct tael_step_segment *segment = step->segments;
     struct chain chain = {0};
-    uint32_t decided = 0;
+    uint16_t events[TAEL_STEP_EVENTS_MAX];
     step->irregular = true;
-    chains_list(step);
-    for (uint32_t event = 0; event < step->count; event++) {
-        look_ahead(step, event + DISTANCE);
-        if (!tael_step_is_listed(step, event)) continue;
-        segment = panic_tell(segment, event);
-        listed[why_listed(step, event)]++;
-        event_decide(step, &chain, event);
-        decided++;
+    if (tael_step_is_linked(step)) chains_list(step);
+    const uint32_t count = tael_step_select_listed(step, events);
+    for (uint32_t i = 0; i < count && i < DISTANCE; i++) look_ahead(step, events[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        if (i + DISTANCE < count) look_ahead(step, events[i + DISTANCE]);
+        segment = panic_tell(segment, events[i]);
+        listed[why_listed(step, events[i])]++;
+        event_decide(step, &chain, events[i]);
     }
     TAEL_ASSERT(!chain.open);
     step->ledger->journal.count = step->base; /* until the step is committed */
     _mm_sfence(); /* bodies and history were written past the caches */
-    return decided;
+    return count;
 }

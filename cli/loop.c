@@ -208,8 +208,15 @@ static void wait(struct tael_loop *loop, uint64_t at_most_ns) {
     count_add(&loop->sleeps, 1);
 }
 
+/* Whether it is to end, or to print. Acquire: what was done before either word was set is visible. */
+static bool is_called(const struct tael_loop *loop, const _Atomic bool *ended, const _Atomic uint32_t *asked) {
+    return atomic_load_explicit(ended, memory_order_acquire) ||
+           atomic_load_explicit(asked, memory_order_acquire) != loop->printed;
+}
+
 /* After a turn that found nothing to do. 0, or a role's error. */
-static int rest(struct tael_loop *loop, const struct tael_clock_reading *now) {
+static int rest(struct tael_loop *loop, const struct tael_clock_reading *now, const _Atomic bool *ended,
+                const _Atomic uint32_t *asked) {
     if (loop->idle_since_ns == 0) loop->idle_since_ns = now->monotonic_ns;
     if (loop->options.spins || now->monotonic_ns - loop->idle_since_ns < loop->options.spin_ns) {
         _mm_pause();
@@ -220,7 +227,8 @@ static int rest(struct tael_loop *loop, const struct tael_clock_reading *now) {
         (void)atomic_exchange_explicit(&loop->asleep, true, memory_order_acq_rel); /* S1 */
         work = turn(loop, now);
     }
-    if (work == 0) wait(loop, sleep_ns(loop, now));
+    /* Those words are handed over, too: one that was set since it was last read is seen here, or rings. */
+    if (work == 0 && !is_called(loop, ended, asked)) wait(loop, sleep_ns(loop, now));
     if (loop->is_rung) (void)atomic_exchange_explicit(&loop->asleep, false, memory_order_acq_rel); /* S3 */
     loop->idle_since_ns = 0;
     return work < 0 ? work : 0;
@@ -263,7 +271,7 @@ int tael_loop_run(struct tael_loop *loop, const _Atomic bool *ended, const _Atom
             loop->idle_since_ns = 0;
             continue;
         }
-        const int error = rest(loop, &now);
+        const int error = rest(loop, &now, ended, asked);
         if (error != 0) return error;
     }
     return 0;

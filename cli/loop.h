@@ -1,9 +1,10 @@
 /* A loop: a thread that polls its roles by turns, and sleeps in the kernel when none of them had anything to do.
  *
  * Loops hand each other work through rings and watermarks. Who sleeps is woken by its bell:
- *   S1 sleeper raises asleep, then polls its roles once more;  S2 ringer has handed over, then takes asleep down, and rings where it
- *   was up;  S3 who is awake again takes it down. All three exchange it (acquire and release), so they come one after the other:
- *   either S2 finds it up, or S1 comes later, and the poll behind it finds what was handed over.
+ *   S1 sleeper raises asleep, then polls its roles once more, and looks whether it is to end or to print;  S2 ringer has handed over,
+ *   then takes asleep down, and rings where it was up;  S3 who is awake again takes it down. All three exchange it (acquire and
+ *   release), so they come one after the other: either S2 finds it up, or S1 comes later, and the look behind it finds what was
+ *   handed over.
  *
  * A loop that has an io_uring waits in it: for completions, for its bell, for the next deadline; one without waits for the bell and the
  * deadline. Before that it spins for a while, since to be woken takes tens of microseconds; but never for long: the kernel's own
@@ -55,7 +56,7 @@ struct tael_loop_times {
 struct tael_role {
     const char *name;
     void *context;
-    /* A turn at this time: how much it did, or a negative errno, which ends the loop. */
+    /* A turn at this time: how much it did, or a negative errno, which ends the loop. With 0, whom it handed anything isn't woken. */
     int (*poll)(void *context, const struct tael_clock_reading *now);
     /* For how long, in ns, it need not be polled when nothing wakes the loop; called after a turn that found nothing to do. */
     uint64_t (*idle_ns)(void *context, const struct tael_clock_reading *now);

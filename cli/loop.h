@@ -4,7 +4,7 @@
  *   S1 sleeper raises asleep, then polls its roles once more, and looks whether it is to end or to print;  S2 ringer has handed over,
  *   then takes asleep down, and rings where it was up;  S3 who is awake again takes it down. All three exchange it (acquire and
  *   release), so they come one after the other: either S2 finds it up, or S1 comes later, and the look behind it finds what was
- *   handed over.
+ *   handed over. tests/spin/bell.pml is a model of this.
  *
  * A loop that has an io_uring waits in it: for completions, for its bell, for the next deadline; one without waits for the bell and the
  * deadline. Before that it spins for a while, since to be woken takes tens of microseconds; but never for long: the kernel's own

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The models of this directory, searched to the end by Spin. Then what shows that this means something: each fault that can be planted
 # is found, and what is rare does happen. Tells TAP.
-# usage: check.sh [MODEL...]: step, relay, crew
+# usage: check.sh [MODEL...]: step, relay, crew, bell
 set -euo pipefail
 source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly source_dir
@@ -155,7 +155,31 @@ check_crew() {
     done
 }
 
-[ $# -gt 0 ] || set -- step relay crew
+check_bell() {
+    local apart=(bell -DWORKER_APART)
+    local three=(bell -DNO_REPLIES -DREQUESTS_MAX=1)
+    local what
+    holds 'two loops, the worker apart, three requests' bell -DWORKER_APART -DREQUESTS_MAX=3
+    holds 'two loops, the log apart, two requests' bell -DLOG_APART
+    holds 'three loops, two requests, no replies' bell -DNO_REPLIES
+    holds 'three loops, one request, the log may fail' bell -DFAILS -DREQUESTS_MAX=1
+    if [ -n "${TAEL_TEST_LONG-}" ]; then
+        holds 'two loops, the log apart, three requests' bell -DLOG_APART -DREQUESTS_MAX=3
+        holds 'three loops, two requests' bell
+    fi
+    for what in S1_STORED S2_RELAXED S2_LOOKS_FIRST S3_STORED ASLEEP_AFTER_LOOK NO_LAST_LOOK ENDED_NOT_LOOKED_AT \
+        TOLD_GREATER TOLD_BEFORE HANDED_UNSAID BELL_NOT_QUEUED BELL_NOT_KEPT BELL_CLEARED DOWN_NOT_RUNG; do
+        finds "$what" "${apart[@]}"
+    done
+    for what in LAST_LOOK_FINDS LAST_LOOK_ENDS IN_VAIN BELL_LEFT MISSED; do
+        reaches "EVENT=$what" "${apart[@]}"
+    done
+    for what in ANOTHER_RINGS RINGS_ITSELF; do
+        reaches "EVENT=$what" "${three[@]}"
+    done
+}
+
+[ $# -gt 0 ] || set -- step relay crew bell
 for model in "$@"; do
     "check_$model"
 done

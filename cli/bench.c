@@ -410,7 +410,7 @@ static int in_process_measure(struct bench *bench) {
         return TAEL_EXIT_FAILED;
     }
     server.path = bench->server.directory;
-    server.ingress = tael_generator_ingress(generator);
+    server.ingresses[server.ingress_count++] = tael_generator_ingress(generator);
     int status = tael_server_run(&server);
     if (status == TAEL_EXIT_DONE) status = generator_report(bench, generator);
     tael_generator_free(generator);

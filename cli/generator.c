@@ -463,9 +463,11 @@ static void print(const void *context) { (void)context; }
 
 struct tael_ingress tael_generator_ingress(struct tael_generator *generator) {
     return (struct tael_ingress){
+        .name = "net",
         .context = generator,
         .messages_max = PARCELS * generator->options.mix.streams,
         .size_bytes = size_bytes,
+        .size_options = "--buffers-large",
         .open = open_generator,
         .tell = tell,
         .poll = poll_generator,

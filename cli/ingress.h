@@ -40,10 +40,12 @@ struct tael_ingress_site {
 };
 
 struct tael_ingress {
+    const char *name; /* of its role, for people */
     void *context;
     uint32_t messages_max; /* requests lent to the sequencer at once; the link's rings hold as many */
     /* Of the arena, for so many reply buffers. */
     size_t (*size_bytes)(const void *context, uint32_t replies_small, uint32_t replies_large);
+    const char *size_options; /* that it depends on, for people */
     /* 0, or a negative errno; why has been said. */
     int (*open)(void *context, const struct tael_ingress_site *site);
     /* Tells on stdout that it is ready, and how it is reached. */

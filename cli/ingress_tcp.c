@@ -124,9 +124,11 @@ static void print(const void *context) {
 
 struct tael_ingress tael_ingress_tcp(struct tael_ingress_tcp *tcp) {
     return (struct tael_ingress){
+        .name = "net",
         .context = tcp,
         .messages_max = tael_tcp_options_default().messages_max,
         .size_bytes = size_bytes,
+        .size_options = "--connections-max, --buffers-large",
         .open = open_tcp,
         .tell = tell,
         .poll = poll_tcp,

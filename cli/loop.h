@@ -23,8 +23,8 @@
 
 #include "cli/clock.h"
 
-#define TAEL_LOOP_ROLES_MAX 3
-#define TAEL_ROLE_EDGES_MAX 4
+#define TAEL_LOOP_ROLES_MAX 4
+#define TAEL_ROLE_EDGES_MAX 6
 
 struct tael_loop;
 

@@ -60,20 +60,31 @@ struct seat {
     int error; /* of opening, then of running */
 };
 
+/* An ingress, as a role. */
+struct net {
+    struct tael_server *server;
+    const struct tael_ingress *ingress;
+    struct tael_role role;
+    /* How far it is in the phases: written by its loop. */
+    _Atomic bool is_drained;
+    _Atomic bool is_closed;
+};
+
 struct tael_server {
     const struct tael_server_options *options;
     struct tael_disk *disk;
     struct tael_superblock superblock;
     struct tael_arena arena;
     struct tael_core core;
-    struct tael_link link;
+    struct tael_link links[TAEL_INGRESSES_MAX]; /* one an ingress */
     struct tael_clock clock;
     struct tael_touch touch;
     struct tael_threads threads; /* of all workers but the first, which is a role */
     struct tael_room_watch room;
     uint64_t room_look_ns; /* monotonic: when to look at it next */
     /* Roles, and the loops that poll them: one for each processor that the map has for them. */
-    struct tael_role net, log, worker;
+    struct net nets[TAEL_INGRESSES_MAX];
+    struct tael_role log, worker;
     struct seat seats[LOOPS_MAX]; /* the first one is the log's */
     uint32_t seat_count;
     struct seat *net_seat, *worker_seat;
@@ -82,12 +93,10 @@ struct tael_server {
     struct signalfd_siginfo signal;
     struct tael_completion signal_read;
     uint64_t stop_by_ns; /* monotonic: what is not drained, or closed, by then is left */
-    /* Written by the log's loop, but for net's two. */
+    /* Written by the log's loop. */
     _Alignas(TAEL_CACHE_LINE) _Atomic uint32_t phase; /* enum phase */
     _Atomic uint32_t counters_asked; /* how many times */
     _Atomic bool ended; /* the loops are to end */
-    _Alignas(TAEL_CACHE_LINE) _Atomic bool net_drained; /* of the phases: how far net is */
-    _Atomic bool net_closed;
 };
 
 static void say_line(void *context, const char *line) {
@@ -115,13 +124,15 @@ static uint32_t replies_max(const struct tael_server *server) { return REPLIES_S
 
 static void budget_fill(const struct tael_server *server, struct tael_budget *budget) {
     const struct tael_core_options core = core_options(server);
-    const struct tael_ingress *ingress = &server->options->ingress;
     tael_core_budget(&core, budget);
-    tael_budget_add(budget, "network",
-                    ingress->size_bytes(ingress->context, REPLIES_SMALL, server->options->replies_large) +
-                        2 * tael_ring_size_bytes(tael_power_of_two(ingress->messages_max)) +
-                        2 * tael_ring_size_bytes(tael_power_of_two(replies_max(server))),
-                    "--connections-max, --buffers-large");
+    for (uint32_t i = 0; i < server->options->ingress_count; i++) {
+        const struct tael_ingress *ingress = &server->options->ingresses[i];
+        tael_budget_add(budget, ingress->name,
+                        ingress->size_bytes(ingress->context, REPLIES_SMALL, server->options->replies_large) +
+                            2 * tael_ring_size_bytes(tael_power_of_two(ingress->messages_max)) +
+                            2 * tael_ring_size_bytes(tael_power_of_two(replies_max(server))),
+                        ingress->size_options);
+    }
 }
 
 /* --- start --- */
@@ -259,25 +270,27 @@ static int clock_open(struct tael_server *server) {
     return -ETIME;
 }
 
-static void link_open(struct tael_server *server) {
-    const uint32_t messages_max = server->options->ingress.messages_max;
-    tael_ring_init(&server->link.requests, &server->arena, tael_power_of_two(messages_max));
-    tael_ring_init(&server->link.released, &server->arena, tael_power_of_two(messages_max));
-    tael_ring_init(&server->link.replies, &server->arena, tael_power_of_two(replies_max(server)));
-    tael_ring_init(&server->link.sent, &server->arena, tael_power_of_two(replies_max(server)));
+static void link_open(struct tael_server *server, struct tael_link *link, uint32_t messages_max) {
+    tael_ring_init(&link->requests, &server->arena, tael_power_of_two(messages_max));
+    tael_ring_init(&link->released, &server->arena, tael_power_of_two(messages_max));
+    tael_ring_init(&link->replies, &server->arena, tael_power_of_two(replies_max(server)));
+    tael_ring_init(&link->sent, &server->arena, tael_power_of_two(replies_max(server)));
 }
 
 static int core_open(struct tael_server *server) {
     struct tael_report report = {0};
-    link_open(server);
-    const int error = tael_core_open(&server->core, &server->arena, &server->link, 1, &report);
+    const uint32_t count = server->options->ingress_count;
+    for (uint32_t i = 0; i < count; i++) {
+        link_open(server, &server->links[i], server->options->ingresses[i].messages_max);
+    }
+    const int error = tael_core_open(&server->core, &server->arena, server->links, count, &report);
     if (error != 0) tael_error(&tael_command_start, "%s: %s", server->options->path, report.text);
     return error;
 }
 
 static void times_read(const void *context, struct tael_server_times *times) {
     const struct tael_server *server = context;
-    times->roles[0] = tael_role_times_read(&server->net_seat->loop, &server->net);
+    times->roles[0] = tael_role_times_read(&server->net_seat->loop, &server->nets[0].role);
     times->roles[1] = tael_role_times_read(&server->seats[0].loop, &server->log);
     times->roles[2] = tael_role_times_read(&server->worker_seat->loop, &server->worker);
     times->thread_count = server->seat_count;
@@ -288,21 +301,25 @@ static bool is_settled(const void *context) {
     return tael_touch_is_done(&((const struct tael_server *)context)->touch);
 }
 
-static int ingress_open(struct tael_server *server) {
-    const struct tael_ingress *ingress = &server->options->ingress;
-    const struct tael_ingress_site site = {
-        .cluster = server->superblock.cluster,
-        .arena = &server->arena,
-        .ring = &server->net_seat->loop.ring,
-        .link = &server->link,
-        .replies_small = REPLIES_SMALL,
-        .replies_large = server->options->replies_large,
-        .say = say_line,
-        .server = server,
-        .times_read = times_read,
-        .is_settled = is_settled,
-    };
-    return ingress->open(ingress->context, &site);
+static int ingresses_open(struct tael_server *server) {
+    for (uint32_t i = 0; i < server->options->ingress_count; i++) {
+        const struct tael_ingress *ingress = &server->options->ingresses[i];
+        const struct tael_ingress_site site = {
+            .cluster = server->superblock.cluster,
+            .arena = &server->arena,
+            .ring = &server->net_seat->loop.ring,
+            .link = &server->links[i],
+            .replies_small = REPLIES_SMALL,
+            .replies_large = server->options->replies_large,
+            .say = say_line,
+            .server = server,
+            .times_read = times_read,
+            .is_settled = is_settled,
+        };
+        const int error = ingress->open(ingress->context, &site);
+        if (error != 0) return error;
+    }
+    return 0;
 }
 
 static void tell_ready(const struct tael_server *server) {
@@ -312,7 +329,9 @@ static void tell_ready(const struct tael_server *server) {
     if (!server->options->is_quiet) {
         printf("op %" PRIu64 ": %s\n", replay->op, tael_recovery_describe(&server->core.recovery, text, sizeof text));
     }
-    server->options->ingress.tell(server->options->ingress.context);
+    for (uint32_t i = 0; i < server->options->ingress_count; i++) {
+        server->options->ingresses[i].tell(server->options->ingresses[i].context);
+    }
     fflush(stdout);
 }
 
@@ -392,36 +411,53 @@ static int signals_open(struct tael_server *server) {
 /* --- roles: net --- */
 
 /* Follows the phases, and tells how far it is. */
-static void net_follow(struct tael_server *server) {
-    const struct tael_ingress *ingress = &server->options->ingress;
+static void net_follow(struct net *net) {
+    struct tael_server *server = net->server;
+    const struct tael_ingress *ingress = net->ingress;
     const enum phase phase = (enum phase)atomic_load_explicit(&server->phase, memory_order_acquire);
     if (TAEL_LIKELY(phase == SERVING)) return;
     if (phase == DRAINING) ingress->drain(ingress->context);
     if (phase == CLOSING) ingress->close(ingress->context);
     /* Release: what net handed on before is visible to the log's loop. */
-    atomic_store_explicit(&server->net_drained, ingress->drained(ingress->context), memory_order_release);
-    atomic_store_explicit(&server->net_closed, ingress->closed(ingress->context), memory_order_release);
+    atomic_store_explicit(&net->is_drained, ingress->drained(ingress->context), memory_order_release);
+    atomic_store_explicit(&net->is_closed, ingress->closed(ingress->context), memory_order_release);
     tael_loop_wake(&server->seats[0].loop);
 }
 
 static int net_poll(void *context, const struct tael_clock_reading *now) {
-    struct tael_server *server = context;
-    const struct tael_ingress *ingress = &server->options->ingress;
-    const uint32_t work = ingress->poll(ingress->context, now->monotonic_ns);
-    net_follow(server);
+    struct net *net = context;
+    const uint32_t work = net->ingress->poll(net->ingress->context, now->monotonic_ns);
+    net_follow(net);
     return (int)work;
 }
 
 static uint64_t until(uint64_t deadline_ns, uint64_t now_ns) { return deadline_ns > now_ns ? deadline_ns - now_ns : 0; }
 
 static uint64_t net_idle_ns(void *context, const struct tael_clock_reading *now) {
-    const struct tael_ingress *ingress = &((struct tael_server *)context)->options->ingress;
+    const struct tael_ingress *ingress = ((struct net *)context)->ingress;
     return until(ingress->deadline_ns(ingress->context), now->monotonic_ns);
 }
 
 static void net_print(void *context) {
-    const struct tael_ingress *ingress = &((struct tael_server *)context)->options->ingress;
+    const struct tael_ingress *ingress = ((struct net *)context)->ingress;
     ingress->print(ingress->context);
+}
+
+/* Whether all ingresses have got so far. */
+static bool nets_drained(const struct tael_server *server) {
+    bool all = true;
+    for (uint32_t i = 0; i < server->options->ingress_count; i++) {
+        all &= atomic_load_explicit(&server->nets[i].is_drained, memory_order_acquire);
+    }
+    return all;
+}
+
+static bool nets_closed(const struct tael_server *server) {
+    bool all = true;
+    for (uint32_t i = 0; i < server->options->ingress_count; i++) {
+        all &= atomic_load_explicit(&server->nets[i].is_closed, memory_order_acquire);
+    }
+    return all;
 }
 
 /* --- roles: the log, with the sequencer --- */
@@ -444,14 +480,12 @@ static uint64_t wall_ns(struct tael_server *server, const struct tael_clock_read
 /* On the way to the end: from phase to phase, as far as others are. */
 static void end_approach(struct tael_server *server, uint64_t now_ns) {
     const bool is_late = now_ns >= server->stop_by_ns;
-    const bool net_drained = atomic_load_explicit(&server->net_drained, memory_order_acquire);
-    const bool net_closed = atomic_load_explicit(&server->net_closed, memory_order_acquire);
     if (phase_of(server) == DRAINING) {
-        if (!(net_drained && tael_core_is_idle(&server->core)) && !is_late) return;
+        if (!(nets_drained(server) && tael_core_is_idle(&server->core)) && !is_late) return;
         if (is_late) tael_say("some clients did not take their replies in time; they get them after the next start");
         tael_sequencer_drain(server->core.sequencer);
         phase_begin(server, CLOSING, CLOSE_MAX_NS);
-    } else if (net_closed || is_late) {
+    } else if (nets_closed(server) || is_late) {
         atomic_store_explicit(&server->ended, true, memory_order_release);
         loops_wake(server);
     }
@@ -539,14 +573,26 @@ static int seat_open(struct seat *seat) {
     return tael_loop_open(&seat->loop, &options);
 }
 
+static void net_assign(struct tael_server *server, uint32_t i) {
+    struct tael_loop *log = &server->seats[0].loop;
+    struct tael_loop *loop = &server->net_seat->loop;
+    struct tael_link *link = &server->links[i];
+    struct net *net = &server->nets[i];
+    *net = (struct net){.server = server, .ingress = &server->options->ingresses[i]};
+    net->role = (struct tael_role){
+        .name = net->ingress->name, .context = net, .poll = net_poll, .idle_ns = net_idle_ns, .print = net_print};
+    tael_loop_add(loop, &net->role);
+    tael_role_hands(&net->role, loop, &link->requests, NULL, log);
+    tael_role_hands(&net->role, loop, &link->sent, NULL, log);
+    tael_role_hands(&server->log, log, &link->released, NULL, loop);
+    tael_role_hands(&server->log, log, &link->replies, NULL, loop);
+}
+
 /* Who polls what, and who hands whom what. Once all loops are open and all parts there. */
 static void roles_assign(struct tael_server *server) {
     struct tael_loop *log = &server->seats[0].loop;
-    struct tael_loop *net = &server->net_seat->loop;
     struct tael_loop *worker = &server->worker_seat->loop;
     struct tael_worker_link *link = tael_worker_link(server->core.state.worker);
-    server->net = (struct tael_role){
-        .name = "net", .context = server, .poll = net_poll, .idle_ns = net_idle_ns, .print = net_print};
     server->log = (struct tael_role){
         .name = "log", .context = server, .poll = log_poll, .idle_ns = log_idle_ns, .print = log_print};
     server->worker = (struct tael_role){.name = "worker",
@@ -555,13 +601,9 @@ static void roles_assign(struct tael_server *server) {
                                         .idle_ns = worker_idle_ns,
                                         .print = worker_print,
                                         .is_long = true};
-    tael_loop_add(net, &server->net);
+    for (uint32_t i = 0; i < server->options->ingress_count; i++) net_assign(server, i);
     tael_loop_add(log, &server->log);
     tael_loop_add(worker, &server->worker);
-    tael_role_hands(&server->net, net, &server->link.requests, NULL, log);
-    tael_role_hands(&server->net, net, &server->link.sent, NULL, log);
-    tael_role_hands(&server->log, log, &server->link.released, NULL, net);
-    tael_role_hands(&server->log, log, &server->link.replies, NULL, net);
     tael_role_hands(&server->log, log, &link->blocks, NULL, worker);
     tael_role_hands(&server->log, log, &link->reads, NULL, worker);
     tael_role_hands(&server->worker, worker, &link->reads_done, NULL, log);
@@ -573,7 +615,7 @@ static void *seat_thread(void *context) {
     struct tael_server *server = seat->server;
     if (server->options->placement.is_bound) tael_thread_stay_on(seat->processor);
     seat->error = seat_open(seat);
-    if (seat->error == 0 && seat == server->net_seat) seat->error = ingress_open(server);
+    if (seat->error == 0 && seat == server->net_seat) seat->error = ingresses_open(server);
     const bool is_open = seat->error == 0;
     (void)sem_post(&seat->is_open);
     if (!is_open) return NULL;
@@ -585,7 +627,7 @@ static void *seat_thread(void *context) {
 /* Starts the threads of the other loops, one after the other; each opens what is its own. */
 static int seats_begin(struct tael_server *server) {
     if (server->net_seat == &server->seats[0]) {
-        const int error = ingress_open(server);
+        const int error = ingresses_open(server);
         if (error != 0) return error;
     }
     for (uint32_t i = 1; i < server->seat_count; i++) {

@@ -1,6 +1,6 @@
-/* The server: joins ingress, sequencer, worker and log, and runs them until told to stop.
+/* The server: joins ingresses, sequencer, worker and log, and runs them until told to stop.
  *
- * Three roles are polled (cli/loop.h): net, the log with the sequencer, and worker 0, which leads the others (cli/threads.h).
+ * Roles are polled (cli/loop.h): net, one for each ingress, the log with the sequencer, and worker 0, which leads the others (cli/threads.h).
  * Those that the map puts on one processor are polled by one thread; the log's is the caller.
  *
  * Signals: SIGTERM and SIGINT drain, flush and end (the second one ends at once), SIGHUP confirms a leap of the wall clock,
@@ -15,10 +15,13 @@
 #include "cli/placement.h"
 
 #define TAEL_BUFFERS_LARGE_DEFAULT 64
+#define TAEL_INGRESSES_MAX 2
 
 struct tael_server_options {
     const char *path; /* the data directory */
-    struct tael_ingress ingress;
+    /* How requests come in; all are polled on net's processor, and lead to the same sequencer. */
+    struct tael_ingress ingresses[TAEL_INGRESSES_MAX];
+    uint32_t ingress_count; /* at least 1 */
     /* Limits to raise; 0 leaves one as it is. */
     uint64_t accounts_max;
     uint64_t transfers_max;

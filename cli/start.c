@@ -41,7 +41,8 @@ static int start_run(const void *options_any, int operands_count, char **operand
     struct tael_ingress_tcp tcp = {.listen = options->listen, .connections_max = (uint32_t)options->connections_max};
     struct tael_server_options server = {
         .path = operands[0],
-        .ingress = tael_ingress_tcp(&tcp),
+        .ingresses = {tael_ingress_tcp(&tcp)},
+        .ingress_count = 1,
         .accounts_max = options->accounts_max,
         .transfers_max = options->transfers_max,
         .sessions_max = options->sessions_max,

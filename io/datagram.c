@@ -133,6 +133,7 @@ enum tael_datagram_verdict tael_datagram_check(const void *datagram, size_t size
     if ((header->flags & ~(is_client ? FLAGS_OF_CLIENTS : FLAGS_OF_SERVERS)) != 0) return TAEL_DATAGRAM_VERDICT_flags;
     if (body_size != UINT32_MAX && header->body_size != body_size) return TAEL_DATAGRAM_VERDICT_parts;
     if (!parts_agree(out, size, side)) return TAEL_DATAGRAM_VERDICT_parts;
+    if (body_size != UINT32_MAX && out->part_count != 1) return TAEL_DATAGRAM_VERDICT_parts;
     const uint32_t used = TAEL_DATAGRAM_HEADER_SIZE + out->part_size;
     if (!is_zero(bytes + used, size - used) || !reserved_is_zero(out)) return TAEL_DATAGRAM_VERDICT_reserved;
     return TAEL_DATAGRAM_VERDICT_ok;

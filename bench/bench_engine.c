@@ -148,6 +148,7 @@ static void run_replay(struct tael_bench *run, const struct tael_bench_case *sel
 struct client {
     struct tael_message message;
     struct tael_frame *frame; /* the body stands behind it */
+    tael_connection connection;
     uint64_t session;
     uint32_t request;
     tael_u128 parent; /* context of the last reply */
@@ -197,16 +198,17 @@ static void stage_turn(struct stage *stage) {
 
 static void client_prepare(struct stage *stage, struct client *client, uint8_t operation, uint32_t body_size) {
     *client->frame = (struct tael_frame){
-        .checksum = tael_u128_make(client->request, client->message.connection),
+        .checksum = tael_u128_make(client->request, client->connection),
         .size = TAEL_FRAME_HEADER_SIZE + body_size,
         .command = TAEL_COMMAND_REQUEST,
         .release = 0x1108,
         .request = {.parent = client->parent,
-                    .client = client->message.connection,
+                    .client = client->connection,
                     .session = client->session,
                     .request = client->request,
                     .operation = operation},
     };
+    tael_message_of_frame(&client->message, client->frame, client->connection);
     stage->replies = 0;
 }
 
@@ -240,8 +242,7 @@ static void stage_clients_open(struct stage *stage, struct tael_arena *arena, ui
     for (uint32_t i = 0; i < count; i++) {
         struct client *client = &stage->clients[i];
         client->frame = tael_arena_take_aligned(arena, frame_size);
-        client->message = (struct tael_message){
-            .frame = client->frame, .body = (const uint8_t *)(client->frame + 1), .connection = i + 1};
+        client->connection = i + 1;
         client_prepare(stage, client, TAEL_OPERATION_register, 0);
     }
     (void)stage_round(stage);

@@ -148,8 +148,7 @@ static void lane_send(struct tael_generator *generator, struct lane *lane, uint8
                     .request = lane->request++,
                     .operation = operation},
     };
-    parcel->message = (struct tael_message){
-        .frame = parcel->frame, .body = body_of(parcel), .connection = (tael_connection)(lane - generator->lanes) + 1};
+    tael_message_of_frame(&parcel->message, parcel->frame, (tael_connection)(lane - generator->lanes) + 1);
     parcel->is_lent = true;
     lane->next = (lane->next + 1) % PARCELS;
     lane->made = 0;

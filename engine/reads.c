@@ -35,22 +35,19 @@ static struct tael_read *pop(struct tael_read_queue *queue) {
 
 struct tael_read *tael_reads_begin(struct tael_reads *reads, struct tael_message *message, uint32_t link,
                                    uint32_t session_index, uint32_t reply_size_max) {
-    const struct tael_frame_request *header = &message->frame->request;
     struct tael_read *read = reads->free;
     if (read == NULL) return NULL;
     reads->free = read->next;
     reads->in_flight++;
     *read = (struct tael_read){
-        .job = {.body = message->body,
-                .body_size = message->frame->size - TAEL_FRAME_HEADER_SIZE,
-                .operation = header->operation},
+        .job = {.body = message->parts->data, .body_size = message->body_size, .operation = message->operation},
         .message = message,
         .message_link = link,
         .reply_size_max = reply_size_max,
         .session_index = session_index,
-        .client = header->client,
-        .checksum = message->frame->checksum,
-        .request = header->request,
+        .client = message->client,
+        .checksum = message->checksum,
+        .request = message->request,
     };
     tael_read_readdress(read, message, link);
     push(&reads->waiting[tael_reply_pool_for(reply_size_max)], read);
@@ -58,10 +55,10 @@ struct tael_read *tael_reads_begin(struct tael_reads *reads, struct tael_message
 }
 
 void tael_read_readdress(struct tael_read *read, const struct tael_message *message, uint32_t link) {
-    TAEL_ASSERT(message->frame->checksum == read->checksum);
+    TAEL_ASSERT(message->checksum == read->checksum);
     read->connection = message->connection;
     read->link = link;
-    read->release = message->frame->release;
+    read->release = message->release;
 }
 
 uint32_t tael_reads_lend(struct tael_reads *reads) {

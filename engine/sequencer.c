@@ -4,9 +4,9 @@
 
 #include <tael/assert.h>
 #include <tael/bits.h>
-#include <tael/multi_batch.h>
 #include <tael/operation.h>
 
+#include "engine/body.h"
 #include "engine/query.h"
 #include "engine/reads.h"
 
@@ -53,6 +53,7 @@ struct tael_sequencer {
     uint32_t closed_answered; /* requests of the oldest closed block that are answered */
     const struct tael_request *closed_next; /* the request behind those */
     uint64_t log_bytes; /* of all blocks closed since the start, padded */
+    uint8_t *trailer; /* scratch: of a body whose parts cut it */
 
     struct tael_reply_pools replies;
     struct tael_reads reads;
@@ -92,8 +93,8 @@ size_t tael_sequencer_size_bytes(const struct tael_sequencer_options *options) {
            tael_ring_size_bytes(tael_power_of_two(options->blocks_max)) +
            tael_arena_share(options->blocks_max * sizeof(struct tael_block)) +
            2 * tael_arena_share(options->blocks_max * sizeof(struct tael_block *)) + tael_arena_share_aligned(0) +
-           options->blocks_max * block_size_bytes() + tael_reply_pools_size_bytes(replies.of) +
-           tael_reads_size_bytes(options->reads_max);
+           options->blocks_max * block_size_bytes() + tael_arena_share(TAEL_TRAILER_SIZE_MAX) +
+           tael_reply_pools_size_bytes(replies.of) + tael_reads_size_bytes(options->reads_max);
 }
 
 static void block_push(struct block_queue *queue, struct tael_block *block) {
@@ -142,6 +143,7 @@ struct tael_sequencer *tael_sequencer_init(struct tael_arena *arena, const struc
     sequencer->flights = tael_arena_take(arena, options->sessions_max * sizeof(struct flight));
     tael_ring_init(&sequencer->to_log, arena, tael_power_of_two(options->blocks_max));
     blocks_init(sequencer, arena);
+    sequencer->trailer = tael_arena_take(arena, TAEL_TRAILER_SIZE_MAX);
     const struct reply_counts replies = reply_counts(options);
     tael_reply_pools_init(&sequencer->replies, arena, replies.of);
     tael_reads_init(&sequencer->reads, arena, options->reads_max, worker, &sequencer->replies);
@@ -208,9 +210,9 @@ static struct tael_reply *reply_take_short(struct tael_sequencer *sequencer) {
 static enum verdict refuse(struct tael_sequencer *sequencer, uint32_t link, const struct tael_message *message,
                            enum tael_eviction_reason reason) {
     struct tael_reply *reply = reply_take_short(sequencer);
-    reply->frame->eviction.client = message->frame->request.client;
+    reply->frame->eviction.client = message->client;
     reply->frame->eviction.reason = (uint8_t)reason;
-    reply_send(sequencer, reply, TAEL_COMMAND_EVICTION, 0, link, message->connection, message->frame->release);
+    reply_send(sequencer, reply, TAEL_COMMAND_EVICTION, 0, link, message->connection, message->release);
     sequencer->counters.evictions_sent++;
     return VERDICT_DONE;
 }
@@ -226,13 +228,13 @@ static enum verdict refuse_room(struct tael_sequencer *sequencer, uint32_t link,
     if ((capabilities & TAEL_CAPABILITY_BUSY) != 0) {
         struct tael_reply *reply = reply_take_short(sequencer);
         reply->frame->busy = (struct tael_frame_busy){
-            .request_checksum = message->frame->checksum,
-            .client = message->frame->request.client,
-            .request = message->frame->request.request,
+            .request_checksum = message->checksum,
+            .client = message->client,
+            .request = message->request,
             .reason = (uint32_t)reason,
             .wait_ms = TAEL_BUSY_WAIT_MS,
         };
-        reply_send(sequencer, reply, TAEL_COMMAND_BUSY, 0, link, message->connection, message->frame->release);
+        reply_send(sequencer, reply, TAEL_COMMAND_BUSY, 0, link, message->connection, message->release);
         sequencer->counters.busy_sent++;
     }
     return drop(counter);
@@ -381,14 +383,14 @@ static void flight_note(struct tael_sequencer *sequencer, uint32_t index, uint32
     struct flight *flight = &sequencer->flights[index];
     flight->connection = message->connection;
     flight->link = link;
-    flight->release = message->frame->release;
+    flight->release = message->release;
 }
 
 /* The same request number as the last logged request's. */
 static enum verdict admit_repeated(struct tael_sequencer *sequencer, uint32_t link, const struct tael_message *message,
                                    uint32_t index) {
     const struct tael_session *session = tael_sessions_at(sequencer->sessions, index);
-    if (message->frame->checksum != session->checksum) return drop(&sequencer->counters.dropped_checksum);
+    if (message->checksum != session->checksum) return drop(&sequencer->counters.dropped_checksum);
     flight_note(sequencer, index, link, message);
     if (session->op > sequencer->op_answered) return drop(&sequencer->counters.dropped_in_progress);
     if (!reply_send_kept(sequencer, index)) return drop(&sequencer->counters.dropped_no_buffer);
@@ -396,30 +398,39 @@ static enum verdict admit_repeated(struct tael_sequencer *sequencer, uint32_t li
     return VERDICT_DONE;
 }
 
+/* The body of a request that is no create; NULL where there is none. */
+static const uint8_t *whole_body(const struct tael_message *message) {
+    TAEL_ASSERT(!message->is_one_batch);
+    if (message->body_size == 0) return NULL;
+    TAEL_ASSERT(message->part_count == 1);
+    TAEL_ASSERT((uintptr_t)message->parts->data % 16 == 0);
+    return message->parts->data;
+}
+
 /* Whether a register's body is one: nothing (older clients), or zeros and the capabilities. */
 static enum tael_eviction_reason register_body_check(const struct tael_message *message, uint32_t *capabilities) {
-    const uint32_t size = message->frame->size - TAEL_FRAME_HEADER_SIZE;
+    const uint32_t size = message->body_size;
     *capabilities = 0;
     if (size == 0) return 0;
     if (size != tael_operation_info(TAEL_OPERATION_register).event_size) {
         return TAEL_EVICTION_INVALID_REQUEST_BODY_SIZE;
     }
+    const uint8_t *body = whole_body(message);
     for (uint32_t i = 0; i < TAEL_CAPABILITIES_OFFSET; i++) {
-        if (message->body[i] != 0) return TAEL_EVICTION_INVALID_REQUEST_BODY;
+        if (body[i] != 0) return TAEL_EVICTION_INVALID_REQUEST_BODY;
     }
-    memcpy(capabilities, message->body + TAEL_CAPABILITIES_OFFSET, sizeof *capabilities);
+    memcpy(capabilities, body + TAEL_CAPABILITIES_OFFSET, sizeof *capabilities);
     *capabilities &= CAPABILITIES_KNOWN;
     return 0;
 }
 
 static enum verdict admit_register(struct tael_sequencer *sequencer, uint32_t link,
                                    const struct tael_message *message) {
-    const struct tael_frame_request *header = &message->frame->request;
-    if (header->request != 0 || header->session != 0) return drop(&sequencer->counters.dropped_malformed);
-    const uint32_t known = tael_sessions_find(sequencer->sessions, header->client);
+    if (message->request != 0 || message->session != 0) return drop(&sequencer->counters.dropped_malformed);
+    const uint32_t known = tael_sessions_find(sequencer->sessions, message->client);
     if (known != TAEL_SESSION_NONE) {
         const struct tael_session *session = tael_sessions_at(sequencer->sessions, known);
-        const bool same = session->request == 0 && session->checksum == message->frame->checksum;
+        const bool same = session->request == 0 && session->checksum == message->checksum;
         if (!same) return drop(&sequencer->counters.dropped_register);
         return admit_repeated(sequencer, link, message, known);
     }
@@ -434,8 +445,8 @@ static enum verdict admit_register(struct tael_sequencer *sequencer, uint32_t li
     if (!make_room_for_session(sequencer)) return VERDICT_WAIT;
     if (!block_reserve(sequencer, 0)) return VERDICT_WAIT;
     const struct tael_request request = {
-        .client = header->client,
-        .checksum = message->frame->checksum,
+        .client = message->client,
+        .checksum = message->checksum,
         .operation = TAEL_OPERATION_register,
         .capabilities = capabilities,
     };
@@ -458,17 +469,6 @@ static bool ledger_has_room(const struct tael_sequencer *sequencer, bool account
     return fill + in_flight + event_count <= max;
 }
 
-/* Copies a create's events and sub-batch counts behind its header: the one copy there is. */
-static void payload_fill(struct tael_request *request, const struct tael_multi_batch *batches) {
-    uint8_t *payload = (uint8_t *)(request + 1);
-    memcpy(payload, batches->payload, batches->payload_size);
-    if (batches->batch_count == 1) return;
-    for (uint32_t i = 0; i < batches->batch_count; i++) {
-        const uint16_t count = (uint16_t)tael_multi_batch_count(batches, i);
-        memcpy(payload + batches->payload_size + 2 * (size_t)i, &count, sizeof count);
-    }
-}
-
 /* Zeroes what lies between the payload and the next request. */
 static void payload_pad(struct tael_request *request) {
     uint8_t *end = (uint8_t *)(request + 1) + request->size;
@@ -476,22 +476,22 @@ static void payload_pad(struct tael_request *request) {
 }
 
 static void sequence_create(struct tael_sequencer *sequencer, uint32_t link, const struct tael_message *message,
-                            const struct tael_multi_batch *batches) {
-    const struct tael_frame_request *header = &message->frame->request;
+                            const struct tael_body *body) {
+    const struct tael_multi_batch *batches = &body->batches;
     const struct tael_request request = {
-        .client = header->client,
-        .checksum = message->frame->checksum,
-        .session = header->session,
-        .request = header->request,
+        .client = message->client,
+        .checksum = message->checksum,
+        .session = message->session,
+        .request = message->request,
         .size = tael_request_payload_size(batches->element_count, batches->batch_count),
         .event_count = batches->element_count,
         .batch_count = batches->batch_count,
-        .operation = header->operation,
+        .operation = message->operation,
     };
     struct tael_request *appended = append(sequencer, &request, request.event_count);
-    payload_fill(appended, batches);
+    tael_body_copy(body, (uint8_t *)(appended + 1)); /* the one copy there is */
     payload_pad(appended);
-    if (tael_operation_creates_accounts(header->operation)) {
+    if (tael_operation_creates_accounts(message->operation)) {
         sequencer->account_events += request.event_count;
     } else {
         sequencer->transfer_events += request.event_count;
@@ -503,45 +503,34 @@ static void sequence_create(struct tael_sequencer *sequencer, uint32_t link, con
 static enum verdict admit_create(struct tael_sequencer *sequencer, uint32_t link, const struct tael_message *message,
                                  uint32_t index) {
     const struct tael_session *session = tael_sessions_at(sequencer->sessions, index);
-    const uint32_t body_size = message->frame->size - TAEL_FRAME_HEADER_SIZE;
-    struct tael_multi_batch batches;
-    switch (tael_multi_batch_decode(message->body, body_size, TAEL_RECORD_SIZE, &batches)) {
-    case TAEL_MULTI_BATCH_OK:
-        break;
-    case TAEL_MULTI_BATCH_BAD_SIZE:
-        return refuse(sequencer, link, message, TAEL_EVICTION_INVALID_REQUEST_BODY_SIZE);
-    case TAEL_MULTI_BATCH_BAD_TRAILER:
-        return refuse(sequencer, link, message, TAEL_EVICTION_INVALID_REQUEST_BODY);
-    }
-    if (batches.element_count > TAEL_EVENTS_MAX) {
-        return refuse(sequencer, link, message, TAEL_EVICTION_INVALID_REQUEST_BODY);
-    }
-    const bool accounts = tael_operation_creates_accounts(message->frame->request.operation);
-    if (!ledger_has_room(sequencer, accounts, batches.element_count)) {
+    struct tael_body body;
+    const enum tael_eviction_reason reason = tael_body_check(message, sequencer->trailer, &body);
+    if (reason != 0) return refuse(sequencer, link, message, reason);
+    const struct tael_multi_batch *batches = &body.batches;
+    const bool accounts = tael_operation_creates_accounts(message->operation);
+    if (!ledger_has_room(sequencer, accounts, batches->element_count)) {
         return refuse_room(
             sequencer, link, message, session->capabilities, accounts ? TAEL_BUSY_ACCOUNTS : TAEL_BUSY_TRANSFERS,
             accounts ? &sequencer->counters.dropped_room_accounts : &sequencer->counters.dropped_room_transfers);
     }
-    const uint32_t payload_size = tael_request_payload_size(batches.element_count, batches.batch_count);
+    const uint32_t payload_size = tael_request_payload_size(batches->element_count, batches->batch_count);
     if (!log_has_room(sequencer, payload_size, TAEL_SEQUENCER_LOG_RESERVE)) {
         if (sequencer->input.log_grows) return VERDICT_WAIT;
         return refuse_room(sequencer, link, message, session->capabilities, TAEL_BUSY_DISK,
                            &sequencer->counters.dropped_room_log);
     }
-    const uint32_t chunks_needed = tael_sessions_chunks_needed(batches.element_count, batches.batch_count);
+    const uint32_t chunks_needed = tael_sessions_chunks_needed(batches->element_count, batches->batch_count);
     if (!make_room_for_reply(sequencer, index, chunks_needed)) return VERDICT_WAIT;
     if (!block_reserve(sequencer, payload_size)) return VERDICT_WAIT;
-    sequence_create(sequencer, link, message, &batches);
+    sequence_create(sequencer, link, message, &body);
     return VERDICT_DONE;
 }
 
 static enum verdict admit_read(struct tael_sequencer *sequencer, uint32_t link, struct tael_message *message,
                                uint32_t index) {
-    const struct tael_frame_request *header = &message->frame->request;
-    const uint32_t body_size = message->frame->size - TAEL_FRAME_HEADER_SIZE;
     uint32_t reply_size_max = 0;
     const enum tael_eviction_reason reason =
-        tael_query_body_check(header->operation, message->body, body_size, &reply_size_max);
+        tael_query_body_check(message->operation, whole_body(message), message->body_size, &reply_size_max);
     if (reason != 0) return refuse(sequencer, link, message, reason);
     TAEL_ASSERT(reply_size_max <= TAEL_BODY_SIZE_MAX);
     struct tael_read *read = tael_reads_begin(&sequencer->reads, message, link, index, reply_size_max);
@@ -554,12 +543,11 @@ static enum verdict admit_read(struct tael_sequencer *sequencer, uint32_t link, 
 /* A request of a session that has a read in flight. True where that settles it. */
 static bool read_in_flight_settles(struct tael_sequencer *sequencer, uint32_t link, const struct tael_message *message,
                                    uint32_t index) {
-    const struct tael_frame_request *header = &message->frame->request;
     struct tael_read *read = sequencer->flights[index].read;
-    if (read == NULL || header->request > read->request) return false;
-    if (header->request < read->request) {
+    if (read == NULL || message->request > read->request) return false;
+    if (message->request < read->request) {
         sequencer->counters.dropped_old++;
-    } else if (message->frame->checksum != read->checksum) {
+    } else if (message->checksum != read->checksum) {
         sequencer->counters.dropped_checksum++;
     } else {
         tael_read_readdress(read, message, link);
@@ -572,14 +560,13 @@ static bool read_in_flight_settles(struct tael_sequencer *sequencer, uint32_t li
 static enum verdict admit_new(struct tael_sequencer *sequencer, uint32_t link, struct tael_message *message,
                               uint32_t index) {
     const struct tael_session *session = tael_sessions_at(sequencer->sessions, index);
-    const struct tael_frame_request *header = &message->frame->request;
     /* Of the requests before this one only the last logged one's reply is known. */
-    if (header->request == session->request + 1 &&
-        header->parent != tael_session_context(session->op, session->timestamp)) {
+    if (message->request == session->request + 1 &&
+        message->parent != tael_session_context(session->op, session->timestamp)) {
         return drop(&sequencer->counters.dropped_parent);
     }
     if (read_in_flight_settles(sequencer, link, message, index)) return VERDICT_DONE;
-    switch (tael_operation_info(header->operation).kind) {
+    switch (tael_operation_info(message->operation).kind) {
     case TAEL_OPERATION_CREATE:
         return admit_create(sequencer, link, message, index);
     case TAEL_OPERATION_READ:
@@ -595,17 +582,16 @@ static enum verdict admit_new(struct tael_sequencer *sequencer, uint32_t link, s
 }
 
 static enum verdict admit(struct tael_sequencer *sequencer, uint32_t link, struct tael_message *message) {
-    const struct tael_frame_request *header = &message->frame->request;
-    if (header->client == 0) return drop(&sequencer->counters.dropped_malformed);
-    if (header->operation == TAEL_OPERATION_register) return admit_register(sequencer, link, message);
-    const uint32_t index = tael_sessions_find(sequencer->sessions, header->client);
+    if (message->client == 0) return drop(&sequencer->counters.dropped_malformed);
+    if (message->operation == TAEL_OPERATION_register) return admit_register(sequencer, link, message);
+    const uint32_t index = tael_sessions_find(sequencer->sessions, message->client);
     if (index == TAEL_SESSION_NONE) return refuse(sequencer, link, message, TAEL_EVICTION_NO_SESSION);
     const struct tael_session *session = tael_sessions_at(sequencer->sessions, index);
-    if (header->session < session->session) return refuse(sequencer, link, message, TAEL_EVICTION_SESSION_TOO_LOW);
-    if (header->session > session->session) return drop(&sequencer->counters.dropped_session_newer);
-    if (header->request == 0) return drop(&sequencer->counters.dropped_malformed);
-    if (header->request < session->request) return drop(&sequencer->counters.dropped_old);
-    if (header->request == session->request) return admit_repeated(sequencer, link, message, index);
+    if (message->session < session->session) return refuse(sequencer, link, message, TAEL_EVICTION_SESSION_TOO_LOW);
+    if (message->session > session->session) return drop(&sequencer->counters.dropped_session_newer);
+    if (message->request == 0) return drop(&sequencer->counters.dropped_malformed);
+    if (message->request < session->request) return drop(&sequencer->counters.dropped_old);
+    if (message->request == session->request) return admit_repeated(sequencer, link, message, index);
     return admit_new(sequencer, link, message, index);
 }
 

@@ -119,9 +119,7 @@ static bool lend(struct tael_tcp_connection *connection) {
     struct tael_tcp_message *message = tcp->messages_free;
     if (message == NULL) return false;
     const struct tael_frame *frame = frame_at_start(connection);
-    message->message = (struct tael_message){.frame = frame,
-                                             .body = (const uint8_t *)frame + TAEL_FRAME_HEADER_SIZE,
-                                             .connection = tael_tcp_handle(connection)};
+    tael_message_of_frame(&message->message, frame, tael_tcp_handle(connection));
     message->buffer = connection->buffer;
     if (!tael_ring_push(&tcp->link->requests, &message->message)) return false;
     tcp->messages_free = message->next_free;
@@ -160,7 +158,7 @@ static enum progress take_frame(struct tael_tcp_connection *connection) {
 /* A client that repeats what the sequencer has in hand would only fill the queue in front of it. Once it is released, only
  * the sequencer can tell a repetition of what it executes from one of what it dropped. */
 static bool is_repeated(const struct tael_tcp_connection *connection, const struct tael_frame *frame) {
-    return connection->in_progress != NULL && connection->in_progress->message.frame->checksum == frame->checksum;
+    return connection->in_progress != NULL && connection->in_progress->message.checksum == frame->checksum;
 }
 
 /* Looks at the header at start, of a frame not looked at before. */

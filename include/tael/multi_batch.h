@@ -36,6 +36,9 @@ static inline uint32_t tael_multi_batch_trailer_size(uint32_t batch_count, uint3
     return (bytes + element_size - 1) / element_size * element_size;
 }
 
+/* Of the largest trailer behind records. */
+#define TAEL_TRAILER_SIZE_MAX ((2 * TAEL_BATCHES_MAX + 2 + TAEL_RECORD_SIZE - 1) / TAEL_RECORD_SIZE * TAEL_RECORD_SIZE)
+
 static inline uint16_t tael_multi_batch_u16(const uint8_t *bytes) {
     uint16_t value;
     memcpy(&value, bytes, sizeof value);
@@ -47,30 +50,49 @@ static inline uint32_t tael_multi_batch_count(const struct tael_multi_batch *bat
     return tael_multi_batch_u16(batches->counts_end - 2 * ((size_t)batch + 1));
 }
 
-/* Checks a body whole and describes it. `out` is untouched on failure. The body must outlive `out`. */
-static inline enum tael_multi_batch_error tael_multi_batch_decode(const void *body, uint32_t size,
-                                                                  uint32_t element_size, struct tael_multi_batch *out) {
+/* The first step of a body's check, for bodies that do not lie in one piece: measures a body of `size` bytes whose last two
+ * bytes say `batch_count`. Leaves payload and counts_end to the caller, who then lets tael_multi_batch_trailer_holds look at
+ * the trailer. `out` is untouched on failure. */
+static inline enum tael_multi_batch_error
+tael_multi_batch_measure(uint32_t batch_count, uint32_t size, uint32_t element_size, struct tael_multi_batch *out) {
     TAEL_ASSERT(element_size >= 8);
-    if (size == 0 || size % element_size != 0) return TAEL_MULTI_BATCH_BAD_SIZE;
-    const uint8_t *bytes = body;
-    const uint32_t batch_count = tael_multi_batch_u16(bytes + size - 2);
     if (batch_count == 0 || batch_count > TAEL_BATCHES_MAX) return TAEL_MULTI_BATCH_BAD_TRAILER;
     const uint32_t trailer_size = tael_multi_batch_trailer_size(batch_count, element_size);
     if (trailer_size > size) return TAEL_MULTI_BATCH_BAD_TRAILER;
-    const struct tael_multi_batch decoded = {
-        .payload = bytes,
+    const struct tael_multi_batch measured = {
         .payload_size = size - trailer_size,
         .element_size = element_size,
         .element_count = (size - trailer_size) / element_size,
         .batch_count = batch_count,
-        .counts_end = bytes + size - 2,
     };
+    *out = measured;
+    return TAEL_MULTI_BATCH_OK;
+}
+
+/* The second step: whether the trailer's counts add up to the elements, and its padding is one. Reads nothing before it. */
+static inline bool tael_multi_batch_trailer_holds(const struct tael_multi_batch *batches) {
     uint64_t elements = 0;
-    for (uint32_t i = 0; i < batch_count; i++) elements += tael_multi_batch_count(&decoded, i);
-    if (elements != decoded.element_count) return TAEL_MULTI_BATCH_BAD_TRAILER;
-    for (uint32_t i = size - trailer_size; i < size - 2 - 2 * batch_count; i++) {
-        if (bytes[i] != 0xFF) return TAEL_MULTI_BATCH_BAD_TRAILER;
-    }
+    for (uint32_t i = 0; i < batches->batch_count; i++) elements += tael_multi_batch_count(batches, i);
+    if (elements != batches->element_count) return false;
+    const uint8_t *padding_end = batches->counts_end - 2 * (size_t)batches->batch_count;
+    const uint8_t *padding =
+        batches->counts_end + 2 - tael_multi_batch_trailer_size(batches->batch_count, batches->element_size);
+    while (padding < padding_end && *padding == 0xFF) padding++;
+    return padding == padding_end;
+}
+
+/* Checks a body whole and describes it. `out` is untouched on failure. The body must outlive `out`. */
+static inline enum tael_multi_batch_error tael_multi_batch_decode(const void *body, uint32_t size,
+                                                                  uint32_t element_size, struct tael_multi_batch *out) {
+    if (size == 0 || size % element_size != 0) return TAEL_MULTI_BATCH_BAD_SIZE;
+    const uint8_t *bytes = body;
+    struct tael_multi_batch decoded;
+    const enum tael_multi_batch_error error =
+        tael_multi_batch_measure(tael_multi_batch_u16(bytes + size - 2), size, element_size, &decoded);
+    if (error != TAEL_MULTI_BATCH_OK) return error;
+    decoded.payload = bytes;
+    decoded.counts_end = bytes + size - 2;
+    if (!tael_multi_batch_trailer_holds(&decoded)) return TAEL_MULTI_BATCH_BAD_TRAILER;
     *out = decoded;
     return TAEL_MULTI_BATCH_OK;
 }

@@ -10,7 +10,9 @@
 #include <tael/multi_batch.h>
 #include <tael/operation.h>
 
+#include "engine/body.h"
 #include "engine/query.h"
+#include "tests/support/cut.h"
 #include "tests/support/story.h"
 
 #define STEPS_MAX 16
@@ -52,6 +54,28 @@ static bool has_room(uint32_t events) {
     return usage.accounts + events <= ACCOUNTS_MAX && usage.transfers + events <= TRANSFERS_MAX;
 }
 
+/* Cut into parts, at places that depend on its bytes, it must get the same verdict, and its events must come out the same. */
+static void check_parts(const uint8_t *body, uint32_t size, const struct tael_multi_batch *whole) {
+    static uint8_t scratch[TAEL_TRAILER_SIZE_MAX];
+    struct test_random random = {.state = size};
+    for (uint32_t i = 0; i < size; i++) random.state = random.state * 31 + body[i];
+    struct cut cut;
+    cut_make(&cut, &random, body, size);
+    const struct tael_message message = {.body_size = size, .part_count = cut.part_count, .parts = cut.parts};
+    struct tael_body in_parts;
+    const bool taken = tael_body_check(&message, scratch, &in_parts) == 0;
+    TAEL_ASSERT(taken == (whole != NULL));
+    if (taken) {
+        uint8_t *payload = malloc((size_t)size + 2 * (size_t)whole->batch_count);
+        TAEL_ASSERT(payload != NULL);
+        tael_body_copy(&in_parts, payload);
+        TAEL_ASSERT(in_parts.batches.payload_size == whole->payload_size);
+        TAEL_ASSERT(memcmp(payload, whole->payload, whole->payload_size) == 0);
+        free(payload);
+    }
+    cut_free(&cut);
+}
+
 static void create_one(struct story *story, uint8_t operation, const struct tael_multi_batch *batches) {
     story_begin(story, operation);
     const uint8_t *event = batches->payload;
@@ -66,7 +90,9 @@ static void create_one(struct story *story, uint8_t operation, const struct tael
 
 static void create(uint8_t operation, const uint8_t *body, uint32_t size) {
     struct tael_multi_batch batches;
-    if (tael_multi_batch_decode(body, size, TAEL_RECORD_SIZE, &batches) != TAEL_MULTI_BATCH_OK) return;
+    const bool sound = tael_multi_batch_decode(body, size, TAEL_RECORD_SIZE, &batches) == TAEL_MULTI_BATCH_OK;
+    check_parts(body, size, sound ? &batches : NULL);
+    if (!sound) return;
     if (batches.batch_count > ACCOUNTS_MAX || !has_room(batches.element_count)) return;
     for (int i = 0; i < SUBJECTS; i++) create_one(&stories[i], operation, &batches);
     TAEL_ASSERT(

@@ -135,33 +135,41 @@ static void reply_fill(struct tael_reply *reply, const struct tael_message *mess
     memset(frame, 0, TAEL_FRAME_HEADER_SIZE);
     frame->cluster = HARNESS_CLUSTER;
     frame->size = size;
-    frame->release = message->frame->release;
+    frame->release = message->release;
     frame->command = TAEL_COMMAND_REPLY;
-    frame->reply.request_checksum = message->frame->checksum;
-    frame->reply.client = message->frame->request.client;
-    frame->reply.request = message->frame->request.request;
-    frame->reply.operation = message->frame->request.operation;
-    const uint32_t body = message->frame->size - TAEL_FRAME_HEADER_SIZE;
+    frame->reply.request_checksum = message->checksum;
+    frame->reply.client = message->client;
+    frame->reply.request = message->request;
+    frame->reply.operation = message->operation;
+    const uint32_t body = message->body_size;
     const uint32_t room = size - TAEL_FRAME_HEADER_SIZE;
     memset(frame + 1, 0, room);
-    memcpy(frame + 1, message->body, body < room ? body : room);
+    memcpy(frame + 1, message->parts->data, body < room ? body : room);
     reply->connection = message->connection;
+}
+
+static bool describes(const struct tael_message *message, const struct tael_frame *frame) {
+    return message->client == frame->request.client && message->checksum == frame->checksum &&
+           message->parent == frame->request.parent && message->session == frame->request.session &&
+           message->request == frame->request.request && message->release == frame->release &&
+           message->operation == frame->request.operation && message->token == 0 && message->slot == 0 &&
+           message->body_size == frame->size - TAEL_FRAME_HEADER_SIZE;
 }
 
 /* What include/tael/link.h says of a message. */
 static bool message_is_sound(const struct tael_message *message) {
-    return (uintptr_t)message->frame % 16 == 0 && (uintptr_t)message->body % 16 == 0 &&
-           message->body == (const uint8_t *)(message->frame + 1) &&
-           tael_frame_check_incoming(message->frame, HARNESS_CLUSTER) == TAEL_FRAME_ok &&
-           tael_frame_check_body(message->frame) == TAEL_FRAME_ok && message->frame->command == TAEL_COMMAND_REQUEST &&
-           message->connection != TAEL_CONNECTION_NONE;
+    const struct tael_frame *frame = (const struct tael_frame *)(const void *)message->parts->data - 1;
+    return (uintptr_t)frame % 16 == 0 && message->part_count == 1 && message->parts->size == message->body_size &&
+           tael_frame_check_incoming(frame, HARNESS_CLUSTER) == TAEL_FRAME_ok &&
+           tael_frame_check_body(frame) == TAEL_FRAME_ok && frame->command == TAEL_COMMAND_REQUEST &&
+           describes(message, frame) && message->connection != TAEL_CONNECTION_NONE;
 }
 
 static bool echo_one(struct harness *harness) {
     struct harness_echo *echo = &harness->echo;
     struct tael_message *message = tael_ring_peek(&harness->link.requests);
     if (echo->stopped || message == NULL) return false;
-    const uint32_t size = echo->reply_size != 0 ? echo->reply_size : message->frame->size;
+    const uint32_t size = echo->reply_size != 0 ? echo->reply_size : TAEL_FRAME_HEADER_SIZE + message->body_size;
     struct tael_reply *reply = echo->keeps_messages ? NULL : reply_take(harness, size);
     if (reply == NULL && !echo->keeps_messages) return false;
     (void)tael_ring_pop(&harness->link.requests);
@@ -203,9 +211,9 @@ void harness_release(struct harness *harness, uint32_t count) {
 void harness_reply_to(struct harness *harness, tael_connection connection) {
     struct tael_reply *reply = reply_take(harness, TAEL_FRAME_HEADER_SIZE);
     assert_non_null(reply);
-    struct tael_frame frame = {.size = TAEL_FRAME_HEADER_SIZE, .request.client = 1};
-    const struct tael_message message = {
-        .frame = &frame, .body = (const uint8_t *)(&frame + 1), .connection = connection};
+    const struct tael_frame frame = {.size = TAEL_FRAME_HEADER_SIZE, .request.client = 1};
+    struct tael_message message;
+    tael_message_of_frame(&message, &frame, connection);
     reply_fill(reply, &message, TAEL_FRAME_HEADER_SIZE);
     assert_true(tael_ring_push(&harness->link.replies, reply));
 }

@@ -134,12 +134,9 @@ tael_u128 bench_send(struct bench *bench, const struct bench_request *request) {
                 .operation = request->operation,
             },
     };
-    message->message = (struct tael_message){
-        .frame = message->frame,
-        .body = message->body,
-        .connection =
-            request->connection != 0 ? request->connection : BENCH_CONNECTION + tael_u128_low(request->client),
-    };
+    tael_message_of_frame(&message->message, message->frame,
+                          request->connection != 0 ? request->connection
+                                                   : BENCH_CONNECTION + tael_u128_low(request->client));
     if (!tael_ring_push(&bench->link.requests, &message->message)) abort();
     return message->frame->checksum;
 }

@@ -290,11 +290,8 @@ static void client_send(struct run *run, struct client *client, bool reliable) {
     }
     if (message == NULL) return;
     memcpy(message->frame, client->frame, FRAME_MAX);
-    message->message = (struct tael_message){
-        .frame = (const struct tael_frame *)(void *)message->frame,
-        .body = message->frame + TAEL_FRAME_HEADER_SIZE,
-        .connection = 1 + (uint64_t)(client - run->clients),
-    };
+    tael_message_of_frame(&message->message, (const struct tael_frame *)(void *)message->frame,
+                          1 + (uint64_t)(client - run->clients));
     message->lent = tael_ring_push(&run->link.requests, &message->message);
 }
 

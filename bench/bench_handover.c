@@ -96,9 +96,9 @@ static void pair_open(uint32_t workers, size_t memory_size) {
 static void pair_close(struct tael_bench *run, uint64_t items) {
     tael_bench_items(run, items);
     tael_bench_counter(run, "ns",
-                       tael_bench_tick_ns() * (double)tael_bench_median(pair.rounds, pair.round_count) /
+                       tael_bench_tick_ns() * (double)tael_bench_ticks_median(pair.rounds, pair.round_count) /
                            (double)pair.count);
-    tael_bench_counter(run, "line", (double)tael_bench_median(pair.line_ns, pair.iterations));
+    tael_bench_counter(run, "line", (double)tael_bench_ticks_median(pair.line_ns, pair.iterations));
     tael_bench_team_close(&pair.team);
     tael_bench_unmap(&pair.arena);
 }

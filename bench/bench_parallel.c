@@ -262,7 +262,7 @@ static void run_pair(struct tael_bench *run, const struct tael_bench_case *self)
     tael_bench_counter(run, "speedup", (double)pair.one.ns / (double)pair.several.ns);
     tael_bench_counter(run, "rejected", (double)pair.rejected / transfers);
     tael_bench_counter(run, "residue", (double)(counters.events_listed - before.events_listed) / transfers);
-    tael_bench_counter(run, "line", (double)tael_bench_median(line_ns, iterations));
+    tael_bench_counter(run, "line", (double)tael_bench_ticks_median(line_ns, iterations));
     pair_close(&pair);
 }
 

@@ -135,7 +135,8 @@ static void run_relay(struct tael_bench *run, const struct tael_bench_case *self
     while (tael_bench_next(run)) tael_bench_time(run, slice_run(&relay));
     const double unit = tael_bench_tick_ns() / (1 << 16);
     for (uint32_t side = 0; side < SIDES; side++) {
-        tael_bench_counter(run, side_names[side], unit * (double)tael_bench_median(relay.ticks[side], relay.leg_count));
+        tael_bench_counter(run, side_names[side],
+                           unit * (double)tael_bench_ticks_median(relay.ticks[side], relay.leg_count));
     }
     tael_bench_items(run, relay.events);
     tael_bench_unmap(&relay.arena);

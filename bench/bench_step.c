@@ -259,15 +259,15 @@ static void report(struct stage *stage, struct tael_bench *run) {
     const double unit = tael_bench_tick_ns() / (1 << 16);
     double all = 0;
     for (uint32_t part = 0; part < PARTS; part++) {
-        const double ns = unit * (double)tael_bench_median(stage->longest[part], stage->step_count);
+        const double ns = unit * (double)tael_bench_ticks_median(stage->longest[part], stage->step_count);
         tael_bench_counter(run, part_names[part], ns);
         all += ns;
     }
     tael_bench_items(run, stage->events);
     tael_bench_counter(run, "ns", all);
-    tael_bench_counter(run, "work", unit * (double)tael_bench_median(stage->work, stage->step_count));
+    tael_bench_counter(run, "work", unit * (double)tael_bench_ticks_median(stage->work, stage->step_count));
     tael_bench_counter(run, "listed", (double)stage->listed / (double)stage->events);
-    tael_bench_counter(run, "line", (double)tael_bench_median(stage->line_ns, stage->iterations));
+    tael_bench_counter(run, "line", (double)tael_bench_ticks_median(stage->line_ns, stage->iterations));
 }
 
 static void run_step(struct tael_bench *run, const struct tael_bench_case *self) {

@@ -58,6 +58,7 @@ int main(int argc, char **argv) {
     register_all(tael_bench_step_cases);
     register_all(tael_bench_relay_cases);
     register_all(tael_bench_handover_cases);
+    register_all(tael_bench_replay_cases);
     benchmark::RunSpecifiedBenchmarks();
     return 0;
 }

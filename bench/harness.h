@@ -65,6 +65,7 @@ extern const struct tael_bench_case tael_bench_lookup_cases[];
 extern const struct tael_bench_case tael_bench_step_cases[];
 extern const struct tael_bench_case tael_bench_relay_cases[];
 extern const struct tael_bench_case tael_bench_handover_cases[];
+extern const struct tael_bench_case tael_bench_replay_cases[];
 
 #ifdef __cplusplus
 }

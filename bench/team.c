@@ -5,7 +5,10 @@
 void tael_bench_team_open(struct tael_bench_team *team, struct tael_arena *arena, uint32_t workers) {
     const struct tael_sleeping sleeping =
         tael_threads_sleeping(tael_threads_are_crowded(workers) ? TAEL_IDLE_SLEEP_AT_ONCE : TAEL_IDLE_SLEEP);
-    struct tael_crew *crew = tael_crew_init(arena, workers, &sleeping);
+    tael_bench_team_join(team, tael_crew_init(arena, workers, &sleeping), workers);
+}
+
+void tael_bench_team_join(struct tael_bench_team *team, struct tael_crew *crew, uint32_t workers) {
     struct tael_topology topology;
     struct tael_core_map map;
     TAEL_ASSERT(tael_topology_read(&topology) == 0);

@@ -25,7 +25,7 @@ static int by_value(const void *a, const void *b) {
     return (one > other) - (one < other);
 }
 
-uint64_t tael_bench_median(uint64_t *values, size_t count) {
+uint64_t tael_bench_ticks_median(uint64_t *values, size_t count) {
     if (count == 0) return 0;
     qsort(values, count, sizeof *values, by_value);
     return values[count / 2];

@@ -18,6 +18,6 @@ static inline uint64_t tael_bench_ticks(void) {
 double tael_bench_tick_ns(void);
 
 /* Sorts the values and returns the one in the middle; 0 where there is none. */
-uint64_t tael_bench_median(uint64_t *values, size_t count);
+uint64_t tael_bench_ticks_median(uint64_t *values, size_t count);
 
 #endif

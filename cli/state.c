@@ -1,6 +1,7 @@
 #include "cli/state.h"
 
 #include "cli/output.h"
+#include "engine/digest.h"
 
 static struct tael_ledger_options ledger_options(const struct tael_state_options *options) {
     const struct tael_superblock *superblock = options->superblock;
@@ -122,5 +123,9 @@ int tael_state_recover(struct tael_state *state, const struct tael_state_recover
 }
 
 tael_u128 tael_state_digest(struct tael_state *state) {
-    return tael_ledger_digest(state->ledger) + tael_sessions_digest(state->sessions);
+    const tael_u128 sessions = tael_sessions_digest(state->sessions);
+    if (state->crew == NULL) return tael_ledger_digest(state->ledger) + sessions;
+    const struct tael_team team = tael_crew_team(state->crew);
+    struct tael_digest digest = {0};
+    return tael_digest_end(&digest, state->ledger, &team) + sessions;
 }

@@ -54,7 +54,7 @@ struct tael_state_recovery {
 int tael_state_recover(struct tael_state *state, const struct tael_state_recovery *recovery,
                        struct tael_recovery_result *result, struct tael_report *report);
 
-/* The digest of the whole state, docs/digest.md. */
+/* The digest of the whole state, docs/digest.md; by all workers, whose threads are there. */
 tael_u128 tael_state_digest(struct tael_state *state);
 
 #endif

@@ -92,9 +92,9 @@ static int examine(struct tael_offline *offline, const struct verify_options *op
     tael_touch_begin(&touch, &arena);
     if (error == 0) error = tael_state_recover(&state, &recovery, &result, &report);
     tael_touch_end(&touch);
+    if (error == 0) audit(&state, finding);
     tael_threads_end(&threads);
     if (error == 0) {
-        audit(&state, finding);
         (void)tael_recovery_describe(&result, finding->log, sizeof finding->log);
     } else {
         finding->problem = "the log is damaged or cannot be read";

@@ -1,7 +1,8 @@
 /* Several workers against the model, block by block, with threads of their own.
  *
  * Blocks of random requests of all kinds go through the worker as in a server; the same requests, one by one, through the model. After every
- * block: the same outcome of each request, the same usage, the same digest; in between lookups of many ids, the same byte for byte.
+ * block: the same outcome of each request, the same usage, the same digest, by one and by all, who have added some of it up beside; in
+ * between lookups of many ids, the same byte for byte.
  * Steps are short, so that blocks have many, in half of the runs short stretches and lookups are left to one worker, and before
  * and behind every pass each thread may dawdle for a while.
  *
@@ -12,6 +13,7 @@
  * Run r uses seed S + r. Without --workers each run draws how many there are. What threads do is not a function of the seed; what comes of
  * it has to be. */
 #include <getopt.h>
+#include <immintrin.h>
 #include <inttypes.h>
 #include <sched.h>
 #include <signal.h>
@@ -25,6 +27,7 @@
 #include <tael/status.h>
 
 #include "cli/threads.h"
+#include "engine/digest.h"
 #include "engine/query.h"
 #include "engine/worker.h"
 #include "tests/property/workload.h"
@@ -54,6 +57,7 @@ struct run {
     uint64_t lookups_together; /* that had so many ids */
     struct tael_worker *worker;
     struct tael_threads threads;
+    struct tael_digest digest;
     /* A pass under way. */
     void (*pass)(void *argument, uint32_t worker);
     void *argument;
@@ -211,6 +215,24 @@ static void block_compare(struct property *property, struct run *run) {
     property->blocks++;
 }
 
+static void pass_digest(void *argument, uint32_t worker) {
+    struct run *run = argument;
+    for (uint64_t i = test_random_below(&run->dawdle[worker], 3); i > 0; i--) {
+        if (!tael_digest_advance(&run->digest, run->ledger, worker)) return;
+    }
+}
+
+/* Some transfers are added up, the rest at the end: of a copy, so that more can be added later. */
+static void digest_compare(const struct property *property, struct run *run) {
+    const struct tael_team team = {.workers = run->workers, .run = run_dawdling, .context = run};
+    _mm_sfence(); /* transfers may have been written past the caches */
+    team.run(team.context, pass_digest, run);
+    struct tael_digest digest = run->digest;
+    if (tael_model_digest(run->model) != tael_digest_end(&digest, run->ledger, &team)) {
+        fail(run, "the digest by all workers differs", property->block.last_op);
+    }
+}
+
 static void state_compare(const struct property *property, const struct run *run) {
     const uint64_t op = property->block.last_op;
     const struct tael_model_usage model = tael_model_usage(run->model);
@@ -269,6 +291,7 @@ static void run_all(struct property *property, uint64_t seed, uint32_t events, u
         tael_worker_apply(run.worker, &property->block);
         block_compare(property, &run);
         state_compare(property, &run);
+        digest_compare(property, &run);
         for (uint64_t i = test_random_below(&run.workload.random, 3); i > 0; i--) {
             lookup_compare(property, &run, WORKLOAD_LOOKUP_IDS);
         }

@@ -1,7 +1,9 @@
 #include "cli/state.h"
 
+#include <immintrin.h>
+#include <stdatomic.h>
+
 #include "cli/output.h"
-#include "engine/digest.h"
 
 static struct tael_ledger_options ledger_options(const struct tael_state_options *options) {
     const struct tael_superblock *superblock = options->superblock;
@@ -62,6 +64,7 @@ static void workers_init(struct tael_state *state, struct tael_arena *arena, con
     state->crew = NULL;
     state->parallel = NULL;
     state->lookups = NULL;
+    state->digest = (struct tael_digest){0};
     if (options->workers <= 1) return;
     const struct tael_sleeping sleeping = tael_threads_sleeping(options->idle);
     state->crew = tael_crew_init(arena, options->workers, &sleeping);
@@ -105,6 +108,36 @@ static void recover_progress(void *context_any, uint64_t bytes, uint64_t bytes_t
     tael_progress_show(&context->progress, bytes);
 }
 
+/* The disk is waited for by the leader. */
+struct waiting {
+    struct tael_state *state;
+    struct tael_disk *disk;
+    int error;
+    atomic_bool is_over;
+};
+
+static void pass_wait(void *argument, uint32_t worker) {
+    struct waiting *waiting = argument;
+    struct tael_state *state = waiting->state;
+    if (worker == 0) {
+        waiting->error = tael_disk_wait(waiting->disk);
+        atomic_store_explicit(&waiting->is_over, true, memory_order_relaxed); /* relaxed: a hint */
+        return;
+    }
+    while (!atomic_load_explicit(&waiting->is_over, memory_order_relaxed)) { /* relaxed: a hint */
+        if (!tael_digest_advance(&state->digest, state->ledger, worker)) return;
+    }
+}
+
+static int recover_wait(void *context_any, struct tael_disk *disk) {
+    const struct recovery_context *context = context_any;
+    struct waiting waiting = {.state = context->state, .disk = disk};
+    const struct tael_team team = tael_crew_team(context->state->crew);
+    _mm_sfence(); /* the leader may have written transfers past the caches */
+    team.run(team.context, pass_wait, &waiting);
+    return waiting.error;
+}
+
 int tael_state_recover(struct tael_state *state, const struct tael_state_recovery *recovery,
                        struct tael_recovery_result *result, struct tael_report *report) {
     struct recovery_context context = {.state = state, .until = recovery->until};
@@ -115,6 +148,7 @@ int tael_state_recover(struct tael_state *state, const struct tael_state_recover
         .progress = recover_progress,
         .context = &context,
         .read_only = recovery->read_only,
+        .wait = state->crew == NULL || !recovery->wants_digest ? NULL : recover_wait,
     };
     tael_progress_begin(&context.progress, "replaying the log", "bytes", 0);
     const int error = tael_recovery_run(&options, result, report);
@@ -126,6 +160,6 @@ tael_u128 tael_state_digest(struct tael_state *state) {
     const tael_u128 sessions = tael_sessions_digest(state->sessions);
     if (state->crew == NULL) return tael_ledger_digest(state->ledger) + sessions;
     const struct tael_team team = tael_crew_team(state->crew);
-    struct tael_digest digest = {0};
+    struct tael_digest digest = state->digest;
     return tael_digest_end(&digest, state->ledger, &team) + sessions;
 }

@@ -10,6 +10,7 @@
 
 #include "cli/memory.h"
 #include "cli/threads.h"
+#include "engine/digest.h"
 #include "engine/ledger.h"
 #include "engine/lookup.h"
 #include "engine/parallel.h"
@@ -36,6 +37,7 @@ struct tael_state {
     struct tael_crew *crew; /* NULL where there is one worker */
     struct tael_parallel *parallel; /* the same */
     struct tael_lookups *lookups; /* the same */
+    struct tael_digest digest; /* what several workers added up while the disk was waited for */
     struct tael_replay replay;
 };
 
@@ -48,6 +50,7 @@ struct tael_state_recovery {
     const struct tael_superblock *superblock;
     bool read_only;
     uint64_t until; /* the last op to replay; UINT64_MAX for all */
+    bool wants_digest; /* it will be asked for: several workers add it up while they wait for the disk */
 };
 
 /* Replays the log into a state that is new. 0, or a negative errno with a report, as tael_recovery_run. */

@@ -83,8 +83,11 @@ static int examine(struct tael_offline *offline, const struct verify_options *op
     struct tael_report report = {0};
     struct tael_recovery_result result;
     tael_state_init(&state, &arena, &state_options);
-    const struct tael_state_recovery recovery = {
-        .disk = offline->disk, .superblock = &offline->superblock, .read_only = true, .until = options->until};
+    const struct tael_state_recovery recovery = {.disk = offline->disk,
+                                                 .superblock = &offline->superblock,
+                                                 .read_only = true,
+                                                 .until = options->until,
+                                                 .wants_digest = true};
     struct tael_touch touch = {0};
     struct tael_threads threads = {0};
     int error = tael_threads_begin(&threads, state.crew, (uint32_t)options->workers, NULL);

@@ -47,6 +47,8 @@ struct tael_reader {
     bool writable;
     bool stopped;
     uint32_t window_size;
+    int (*wait)(void *context, struct tael_disk *disk); /* NULL: tael_disk_wait */
+    void *context;
     uint8_t *memory;
     struct tael_segment_header *header; /* scratch, one sector */
 
@@ -145,7 +147,8 @@ static void window_read(struct tael_reader *reader, struct window *window) {
 
 static int window_wait(struct tael_reader *reader, struct window *window) {
     while (window->pending > 0) {
-        const int error = tael_disk_wait(reader->disk);
+        const int error =
+            reader->wait == NULL ? tael_disk_wait(reader->disk) : reader->wait(reader->context, reader->disk);
         if (error == 0) continue;
         tael_report_set(reader->report, "the disk cannot be waited for: %s", strerror(-error));
         return error;
@@ -439,6 +442,8 @@ int tael_reader_open(const struct tael_reader_options *options, struct tael_read
     reader->superblock = options->superblock;
     reader->report = report;
     reader->writable = options->writable;
+    reader->wait = options->wait;
+    reader->context = options->context;
     reader->window_size = options->window_size != 0 ? options->window_size : TAEL_READER_WINDOW_SIZE_DEFAULT;
     TAEL_ASSERT(reader->window_size % TAEL_SECTOR_SIZE == 0);
     TAEL_ASSERT(reader->window_size <= READS_MAX * READ_SIZE_MAX);

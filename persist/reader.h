@@ -24,6 +24,9 @@ struct tael_reader_options {
     const struct tael_superblock *superblock; /* outlives the reader */
     bool writable; /* opens segments for writing too: see invariant 6 in disk.h */
     uint32_t window_size; /* 0 for the default; a multiple of a sector */
+    /* In place of tael_disk_wait, which it has to call and whose result it returns: for who has something to do meanwhile. NULL: nobody. */
+    int (*wait)(void *context, struct tael_disk *disk);
+    void *context;
 };
 
 #define TAEL_READER_WINDOW_SIZE_DEFAULT (4u << 20)

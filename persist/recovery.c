@@ -292,6 +292,8 @@ int tael_recovery_run(const struct tael_recovery_options *options, struct tael_r
         .superblock = options->superblock,
         .writable = !options->read_only,
         .window_size = options->window_size,
+        .wait = options->wait,
+        .context = options->context,
     };
     struct tael_recovery_result found = {0};
     struct recovery recovery = {.options = options, .result = &found, .report = report};

@@ -35,6 +35,8 @@ struct tael_recovery_options {
     void *context;
     bool read_only; /* for tools: tells what would be cut, and cuts nothing */
     uint32_t window_size; /* of the reader; 0 for the default */
+    int (*wait)(void *context,
+                struct tael_disk *disk); /* as struct tael_reader_options has it; never during a call of `block` */
     uint32_t faults; /* enum tael_recovery_fault; tests only */
 };
 

@@ -145,6 +145,9 @@ struct rig {
     uint64_t offset;
     tael_u128 checksum;
     uint64_t recovered;
+    bool waits; /* in the place of the disk */
+    uint64_t wait_count;
+    int wait_error;
 };
 
 static struct rig rig;
@@ -249,6 +252,13 @@ static int visit_block(void *context, const struct tael_log_block *block, const 
     return 0;
 }
 
+static int wait_counted(void *context, struct tael_disk *disk) {
+    (void)context;
+    assert_true(disk == disk_sim_disk(rig.sim));
+    rig.wait_count++;
+    return rig.wait_error != 0 ? rig.wait_error : tael_disk_wait(disk);
+}
+
 static int recover(bool read_only) {
     const struct tael_recovery_options options = {
         .disk = disk_sim_disk(rig.sim),
@@ -256,8 +266,9 @@ static int recover(bool read_only) {
         .block = visit_block,
         .read_only = read_only,
         .window_size = 64u << 10,
+        .wait = rig.waits ? wait_counted : NULL,
     };
-    rig.recovered = 0;
+    rig.recovered = rig.wait_count = 0;
     return tael_recovery_run(&options, &rig.result, &rig.report);
 }
 
@@ -311,6 +322,19 @@ static void test_a_read_error_is_never_a_tail(void **state) {
     }
     disk_sim_set_read_error(rig.sim, NULL, 0);
     assert_int_equal(recover(false), 0);
+}
+
+static void test_others_may_wait_for_the_disk(void **state) {
+    (void)state;
+    log_put(&whole);
+    rig.waits = true;
+    assert_int_equal(recover(false), 0);
+    assert_true(rig.recovered == 3);
+    assert_true(rig.wait_count > 0);
+    rig.wait_error = -EINTR;
+    assert_int_equal(recover(false), -EINTR);
+    assert_true(rig.wait_count == 1);
+    assert_non_null(strstr(rig.report.text, "the disk cannot be waited for"));
 }
 
 static void test_a_missing_segment_is_refused(void **state) {
@@ -486,6 +510,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_rule_for_holes),
         cmocka_unit_test_setup_teardown(test_a_read_error_is_never_a_tail, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_others_may_wait_for_the_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_missing_segment_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_superblock_older_than_the_log_is_refused, set_up, tear_down),
         cmocka_unit_test(test_a_block_that_makes_no_sense_is_told_by_its_first_fault),

@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# A DPDK host on one end of a veth pair, the kernel's network on the other, in network namespaces of their own: ARP, ping, UDP by a
+# kernel socket, sizes up to the MTU and a jumbo one. Root, or a user who may make user namespaces.
+# usage: namespaces.sh PATH-OF-echo_host PATH-OF-udp_ask
+set -euo pipefail
+
+skip() {
+    echo "skip: $*"
+    exit 77
+}
+
+for tool in unshare nsenter ip ping ethtool; do
+    command -v "$tool" >/dev/null || skip "$tool is not installed"
+done
+
+# Again, in a namespace of our own: all that is made there goes with it.
+if [ -z "${TAEL_IN_NAMESPACE-}" ]; then
+    export TAEL_IN_NAMESPACE=1
+    if [ "$(id -u)" = 0 ] && unshare --net true 2>/dev/null; then
+        exec unshare --net "$0" "$@"
+    elif unshare --user --map-root-user --net true 2>/dev/null; then
+        exec unshare --user --map-root-user --net "$0" "$@"
+    fi
+    skip "network namespaces cannot be made here"
+fi
+
+echo_host=$1
+udp_ask=$2
+work=$(mktemp -d)
+host=
+peer=
+trap 'kill $host $peer 2>/dev/null || true; wait; rm -rf "$work"' EXIT
+export XDG_RUNTIME_DIR=$work
+
+fail() {
+    echo "namespaces.sh: $*" >&2
+    cat "$work"/host.* >&2
+    exit 1
+}
+
+# The peer's namespace lives as long as a process in it.
+unshare --net sleep 300 &
+peer=$!
+in_peer() { nsenter --target "$peer" --net "$@"; }
+for _ in $(seq 100); do
+    [ "$(readlink "/proc/$peer/ns/net")" != "$(readlink /proc/self/ns/net)" ] && break
+    sleep 0.05
+done
+
+# A veth pair of MTU $1: DPDK's end here, the peer's there with an address.
+make_veth() {
+    ip link add tael0 mtu "$1" type veth peer name peer0 mtu "$1" netns "$peer" || skip "no veth pair can be made here"
+    ip link set tael0 up
+    in_peer ip address add 10.77.0.1/24 dev peer0
+    in_peer ip link set peer0 up
+    # Else the peer leaves checksums to a device that is not there. Ping's replies would be checked and dropped.
+    in_peer ethtool --offload peer0 tx off >/dev/null
+}
+
+# start_host MTU DEVICE-ARGUMENTS: rings of 1 MiB, since a user may lock only 8.
+start_host() {
+    "$echo_host" "--no-telemetry --file-prefix=tael-test --vdev=net_af_packet0,iface=tael0,qdisc_bypass=1,$2" 10.77.0.2/24 3000 "$1" \
+        >"$work/host.out" 2>"$work/host.err" &
+    host=$!
+    for _ in $(seq 600); do
+        grep -q ^ready "$work/host.out" && return
+        kill -0 "$host" 2>/dev/null || fail "the host did not start"
+        sleep 0.05
+    done
+    fail "the host is not ready"
+}
+
+stop_host() {
+    kill -TERM "$host"
+    wait "$host" || fail "the host ended with exit code $?"
+    host=
+}
+
+# counter NAME: of the host that was stopped.
+counter() { sed -n "s/^$1 //p" "$work/host.out"; }
+
+test_usual() {
+    make_veth 1500
+    start_host 1500 blocksz=262144,framesz=2048,framecnt=512
+    in_peer ping -c 3 -i 0.2 -W 5 -q 10.77.0.2 >/dev/null || fail "ping is not answered"
+    in_peer ping -c 1 -W 5 -s 1472 -M "do" -q 10.77.0.2 >/dev/null || fail "a ping of the MTU's size is not answered"
+    in_peer ip neigh show 10.77.0.2 | grep -q "$(sed -n 's/^ready //p' "$work/host.out")" || fail "ARP tells another MAC"
+    for size in 0 1 100 1471 1472; do
+        in_peer "$udp_ask" 10.77.0.2:3000 20 "$size" 5 || fail "no echo of $size bytes"
+    done
+    # The driver has the kernel put fragments together: one byte more comes in whole and cannot be sent back; what is
+    # longer than a slot of the driver's ring comes in cut.
+    in_peer "$udp_ask" 10.77.0.2:3000 1 1473 1 2>/dev/null && fail "an echo of two fragments"
+    in_peer "$udp_ask" 10.77.0.2:3000 1 3000 1 2>/dev/null && fail "an echo of three fragments"
+    in_peer "$udp_ask" 10.77.0.2:3001 1 10 1 2>/dev/null && fail "an echo of another port"
+    # With the peer's checksums left unfinished datagrams are taken all the same.
+    in_peer ethtool --offload peer0 tx on >/dev/null
+    in_peer "$udp_ask" 10.77.0.2:3000 20 100 5 || fail "no echo of what has an unfinished checksum"
+    stop_host
+    [ "$(counter datagrams)" -ge 121 ] || fail "datagrams are not counted"
+    [ "$(counter drop_ip_length)" = 1 ] || fail "what was cut is not counted"
+    [ "$(counter drop_other_port)" = 1 ] || fail "datagrams for another port are not counted"
+    [ "$(counter drop_ip_checksum)" = 0 ] || fail "wrong IP checksums"
+    ip link del tael0
+}
+
+test_jumbo() {
+    make_veth 9000
+    start_host 9000 blocksz=262144,framesz=16384,framecnt=64
+    in_peer ping -c 1 -W 5 -s 8972 -M "do" -q 10.77.0.2 >/dev/null || fail "a jumbo ping is not answered"
+    in_peer "$udp_ask" 10.77.0.2:3000 20 8972 5 || fail "no echo of jumbo datagrams"
+    stop_host
+    ip link del tael0
+}
+
+test_usual
+test_jumbo

@@ -280,6 +280,7 @@ const struct tael_bench_case tael_bench_replay_cases[] = {
      .size = 1000000,
      .variant = TAEL_EVENTS_MAX},
     {.name = "replay/2/hundreds/1M", .run = run_pair, .iterations = ITERATIONS, .size = 1000000, .variant = 100},
+    {.name = "replay/2/fours/1M", .run = run_pair, .iterations = ITERATIONS, .size = 1000000, .variant = 4},
     {.name = "replay/2/singles/1M", .run = run_pair, .iterations = ITERATIONS, .size = 1000000, .variant = 1},
     {0},
 };

@@ -69,7 +69,8 @@ static void workers_init(struct tael_state *state, struct tael_arena *arena, con
     const struct tael_sleeping sleeping = tael_threads_sleeping(options->idle);
     state->crew = tael_crew_init(arena, options->workers, &sleeping);
     const struct tael_team team = tael_crew_team(state->crew);
-    const struct tael_parallel_options parallel = {.team = team, .events_min = TAEL_PARALLEL_EVENTS_MIN};
+    const struct tael_parallel_options parallel = {
+        .team = team, .events_min = TAEL_PARALLEL_EVENTS_MIN, .request_events_min = TAEL_PARALLEL_REQUEST_EVENTS_MIN};
     const struct tael_lookups_options lookups = {.team = team, .ids_min = TAEL_LOOKUP_IDS_MIN};
     state->parallel = tael_parallel_init(arena, &parallel, state->ledger);
     state->lookups = tael_lookups_init(arena, &lookups);

@@ -95,7 +95,9 @@ uint32_t tael_parallel_run_length(const struct tael_parallel *parallel, const st
         length++;
     }
     *alone = length == 0 ? 1 : length;
-    return events >= parallel->options.events_min ? length : 0;
+    const bool is_worth_it =
+        events >= parallel->options.events_min && events >= (uint64_t)length * parallel->options.request_events_min;
+    return is_worth_it ? length : 0;
 }
 
 /* --- steps --- */

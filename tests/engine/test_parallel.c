@@ -614,6 +614,36 @@ static void test_a_step_without_room_is_found_before_anything_is_written(void **
     bed_close(&bed);
 }
 
+/* Runs of too few events, or of requests too small, are for one worker. */
+static void test_what_is_worth_doing_together(void **state) {
+    struct bed bed;
+    uint32_t alone;
+    (void)state;
+    bed_open(&bed, 64);
+    const struct tael_parallel_options options = {
+        .team = {.workers = WORKERS, .run = pass_one_after_the_other}, .events_min = 6, .request_events_min = 2};
+    struct tael_arena arena = {.size = (tael_parallel_size_bytes(WORKERS) + TAEL_SECTOR_SIZE) &
+                                       ~(size_t)(TAEL_SECTOR_SIZE - 1)};
+    arena.base = aligned_alloc(TAEL_SECTOR_SIZE, arena.size);
+    assert_non_null(arena.base);
+    memset(arena.base, 0, arena.size);
+    const struct tael_parallel *parallel = tael_parallel_init(&arena, &options, bed.several);
+    const struct tael_request *first = (const struct tael_request *)(const void *)bed.block;
+    struct tael_transfer transfers[6];
+    for (uint32_t i = 0; i < 6; i++) transfers[i] = pay(&bed, 1, 2, 1, 0);
+    add_transfers(&bed, transfers, 3);
+    add_transfers(&bed, transfers, 2);
+    assert_int_equal(tael_parallel_run_length(parallel, first, 2, &alone), 0); /* five events */
+    assert_int_equal(alone, 2);
+    add_transfers(&bed, transfers, 1);
+    assert_int_equal(tael_parallel_run_length(parallel, first, 3, &alone), 3); /* six, two a request */
+    add_transfers(&bed, transfers, 1);
+    assert_int_equal(tael_parallel_run_length(parallel, first, 4, &alone), 0); /* seven, fewer than two a request */
+    assert_int_equal(alone, 4);
+    free(arena.base);
+    bed_close(&bed);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_plain_is_not_listed),
@@ -631,6 +661,7 @@ int main(void) {
         cmocka_unit_test(test_a_chain_that_is_longer_than_a_step_goes_by_itself),
         cmocka_unit_test(test_a_failed_assertion_names_the_op_where_there_is_one),
         cmocka_unit_test(test_a_step_without_room_is_found_before_anything_is_written),
+        cmocka_unit_test(test_what_is_worth_doing_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

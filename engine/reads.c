@@ -48,6 +48,8 @@ struct tael_read *tael_reads_begin(struct tael_reads *reads, struct tael_message
         .client = message->client,
         .checksum = message->checksum,
         .request = message->request,
+        .token = message->token,
+        .slot = message->slot,
     };
     tael_read_readdress(read, message, link);
     push(&reads->waiting[tael_reply_pool_for(reply_size_max)], read);
@@ -55,7 +57,7 @@ struct tael_read *tael_reads_begin(struct tael_reads *reads, struct tael_message
 }
 
 void tael_read_readdress(struct tael_read *read, const struct tael_message *message, uint32_t link) {
-    TAEL_ASSERT(message->checksum == read->checksum);
+    TAEL_ASSERT(message->request == read->request);
     read->connection = message->connection;
     read->link = link;
     read->release = message->release;

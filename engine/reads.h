@@ -31,7 +31,7 @@ struct tael_read {
     struct tael_reply *reply; /* its header is written when it is handed out to be answered */
     struct tael_read *next;
     uint32_t reply_size_max;
-    uint32_t session_index;
+    uint32_t session_index; /* entry of the slot */
     /* What its reply needs; the session may be gone by then. */
     tael_u128 client;
     tael_u128 checksum;
@@ -39,6 +39,8 @@ struct tael_read {
     uint32_t link;
     uint32_t release;
     uint32_t request;
+    uint64_t token;
+    uint16_t slot;
 };
 
 struct tael_read_queue {
@@ -65,7 +67,7 @@ void tael_reads_init(struct tael_reads *reads, struct tael_arena *arena, uint32_
 struct tael_read *tael_reads_begin(struct tael_reads *reads, struct tael_message *message, uint32_t link,
                                    uint32_t session_index, uint32_t reply_size_max);
 
-/* The request came again: its reply goes where it last came from. */
+/* The request came again, or somebody asked what became of it: its reply goes where it last came from. */
 void tael_read_readdress(struct tael_read *read, const struct tael_message *message, uint32_t link);
 
 /* Lends waiting reads to the worker as buffers allow. Returns how many. */

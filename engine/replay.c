@@ -44,7 +44,7 @@ static struct tael_block block_describe(const struct tael_replay *replay, const 
 /* Moves the sessions on by a request that was left out: its client's session, if there is one, ends. */
 static void sessions_skip(struct tael_replay *replay, const struct tael_request *request) {
     replay->skipped++;
-    if (tael_sessions_find(replay->sessions, request->client) == TAEL_SESSION_NONE) return;
+    if (tael_sessions_find(replay->sessions, request->client, 0) == TAEL_SESSION_NONE) return;
     const struct tael_request stand_in = {
         .client = request->client,
         .op = request->op,
@@ -61,7 +61,7 @@ static void sessions_follow(struct tael_replay *replay, const struct tael_reques
         return;
     }
     const bool opens = request->operation == TAEL_OPERATION_register;
-    const bool known = tael_sessions_find(replay->sessions, request->client) != TAEL_SESSION_NONE;
+    const bool known = tael_sessions_find(replay->sessions, request->client, 0) != TAEL_SESSION_NONE;
     /* Only an op that was left out can have ended a session that the log goes on with. */
     if (!known && !opens && replay->skipped > 0) return;
     if (tael_sessions_sequence(replay->sessions, request) == TAEL_SESSION_NONE) return;

@@ -45,6 +45,7 @@ struct tael_reply *tael_reply_take(struct tael_reply_pools *pools, uint32_t body
     struct tael_reply *reply = buffers->free[--buffers->free_count];
     TAEL_ASSERT(TAEL_FRAME_HEADER_SIZE + body_size <= reply->capacity);
     memset(reply->frame, 0, sizeof *reply->frame);
+    *reply = (struct tael_reply){.frame = reply->frame, .capacity = reply->capacity, .pool = reply->pool};
     return reply;
 }
 

@@ -36,7 +36,7 @@ static inline enum tael_reply_pool tael_reply_pool_for(uint32_t body_size) {
     return TAEL_FRAME_HEADER_SIZE + body_size <= TAEL_REPLY_SMALL_SIZE ? TAEL_REPLY_POOL_SMALL : TAEL_REPLY_POOL_LARGE;
 }
 
-/* A buffer for a frame with that much body, header zeroed; NULL where fewer than `reserve` + 1 are free. */
+/* A buffer for a frame with that much body, header and names zeroed; NULL where fewer than `reserve` + 1 are free. */
 struct tael_reply *tael_reply_take(struct tael_reply_pools *pools, uint32_t body_size, uint32_t reserve);
 void tael_reply_give_back(struct tael_reply_pools *pools, struct tael_reply *reply);
 

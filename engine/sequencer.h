@@ -15,7 +15,8 @@
  *   4. Nothing is answered before it is durable and applied, and no read before the op that it shows is durable.
  *   5. A block is used again only when it is durable, applied and all its replies are built.
  *   6. Every queue is bounded. What has no place stays in net's ring, which stops net reading; nothing waits for a client.
- *   7. A session with a logged request in flight is never evicted; one with a read in flight only where there is no other. */
+ *   7. A session with a logged request in flight, in any slot, is never evicted; one with a read in flight only where there is no
+ *      other. It ends with all its slots. */
 #ifndef TAEL_ENGINE_SEQUENCER_H
 #define TAEL_ENGINE_SEQUENCER_H
 
@@ -46,7 +47,7 @@ struct tael_sequencer_options {
     tael_u128 cluster;
     uint64_t accounts_max;
     uint64_t transfers_max;
-    uint32_t sessions_max; /* as the sessions' own */
+    uint32_t sessions_max; /* as the sessions' own: slots */
     uint32_t blocks_max; /* at least 2 */
     uint32_t replies_small; /* buffers of TAEL_REPLY_SMALL_SIZE; at least 2 */
     uint32_t replies_large; /* buffers of TAEL_REPLY_LARGE_SIZE; at least 2 */
@@ -63,7 +64,8 @@ struct tael_sequencer_input {
     bool log_grows; /* a lack of room in the log will pass by itself: a segment is being prepared */
 };
 
-/* Everything that was decided, for the counters. Dropped means that the client hears nothing and tries again. */
+/* Everything that was decided, for the counters. Dropped means that the client hears nothing and tries again; by
+ * datagram most of these are told, by a notice. */
 #define TAEL_SEQUENCER_COUNTER_TABLE(X)                                                                                \
     X(requests, "requests taken from the network")                                                                     \
     X(logged, "requests given an op number, the sequencer's own included")                                             \
@@ -74,6 +76,7 @@ struct tael_sequencer_input {
     X(pulses, "pulses inserted")                                                                                       \
     X(sessions_evicted, "sessions evicted to make room")                                                               \
     X(evictions_sent, "eviction frames sent")                                                                          \
+    X(notices_sent, "datagrams: notices sent")                                                                         \
     X(busy_sent, "busy frames sent")                                                                                   \
     X(dropped_in_progress, "dropped: repeated while in progress")                                                      \
     X(dropped_old, "dropped: request number below the last one's")                                                     \
@@ -85,6 +88,7 @@ struct tael_sequencer_input {
     X(dropped_room_accounts, "dropped or busy: no room for accounts")                                                  \
     X(dropped_room_transfers, "dropped or busy: no room for transfers")                                                \
     X(dropped_room_log, "dropped or busy: no room in the log")                                                         \
+    X(dropped_room_replies, "dropped or busy: no room for the reply, which the session's other slots take")            \
     X(dropped_no_buffer, "dropped: no buffer to send a kept reply again")
 
 struct tael_sequencer_counters {

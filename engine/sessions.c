@@ -4,6 +4,7 @@
 
 #include <tael/assert.h>
 #include <tael/bits.h>
+#include <tael/datagram.h>
 #include <tael/frame.h>
 #include <tael/status.h>
 
@@ -24,7 +25,7 @@ struct tael_sessions {
     uint32_t chunks_used;
     uint32_t chunks_reserved;
     uint64_t places; /* of the table; a power of two, at least twice sessions_max */
-    uint32_t *table; /* entry + 1 by hash of client, linear probing; 0 is empty */
+    uint32_t *table; /* entry + 1 by hash of client and slot, linear probing; 0 is empty */
     struct tael_session *entries;
     uint32_t *chunk_next;
     uint8_t *chunks;
@@ -76,22 +77,26 @@ struct tael_sessions *tael_sessions_init(struct tael_arena *arena, const struct 
 
 /* --- the table --- */
 
-static uint64_t place_of(const struct tael_sessions *sessions, tael_u128 client) {
-    return tael_hash_id(&sessions->hash, client) & (sessions->places - 1);
+static uint64_t place_of(const struct tael_sessions *sessions, tael_u128 client, uint16_t slot) {
+    return tael_hash_id(&sessions->hash, client ^ tael_u128_make(slot, 0)) & (sessions->places - 1);
 }
 
-/* The place that holds `client`, or the empty one where it belongs. The table is at most half full, so it ends. */
-static uint64_t place_find(const struct tael_sessions *sessions, tael_u128 client) {
-    uint64_t place = place_of(sessions, client);
-    while (sessions->table[place] != 0 && sessions->entries[sessions->table[place] - 1].client != client) {
+static bool is_of(const struct tael_session *session, tael_u128 client, uint16_t slot) {
+    return session->client == client && session->slot == slot;
+}
+
+/* The place that holds the slot, or the empty one where it belongs. The table is at most half full, so it ends. */
+static uint64_t place_find(const struct tael_sessions *sessions, tael_u128 client, uint16_t slot) {
+    uint64_t place = place_of(sessions, client, slot);
+    while (sessions->table[place] != 0 && !is_of(&sessions->entries[sessions->table[place] - 1], client, slot)) {
         place = (place + 1) & (sessions->places - 1);
     }
     return place;
 }
 
-uint32_t tael_sessions_find(const struct tael_sessions *sessions, tael_u128 client) {
+uint32_t tael_sessions_find(const struct tael_sessions *sessions, tael_u128 client, uint16_t slot) {
     /* An empty place holds 0, one less than the first number: TAEL_SESSION_NONE. */
-    return sessions->table[place_find(sessions, client)] - 1;
+    return sessions->table[place_find(sessions, client, slot)] - 1;
 }
 
 const struct tael_session *tael_sessions_at(const struct tael_sessions *sessions, uint32_t index) {
@@ -104,7 +109,8 @@ const struct tael_session *tael_sessions_at(const struct tael_sessions *sessions
 static void place_clear(struct tael_sessions *sessions, uint64_t hole) {
     const uint64_t mask = sessions->places - 1;
     for (uint64_t place = (hole + 1) & mask; sessions->table[place] != 0; place = (place + 1) & mask) {
-        const uint64_t home = place_of(sessions, sessions->entries[sessions->table[place] - 1].client);
+        const struct tael_session *moved = &sessions->entries[sessions->table[place] - 1];
+        const uint64_t home = place_of(sessions, moved->client, moved->slot);
         const bool home_is_behind_hole = ((place - home) & mask) < ((place - hole) & mask);
         if (home_is_behind_hole) continue;
         sessions->table[hole] = sessions->table[place];
@@ -113,29 +119,31 @@ static void place_clear(struct tael_sessions *sessions, uint64_t hole) {
     sessions->table[hole] = 0;
 }
 
-/* --- the order of the last logged op --- */
+/* --- the order of the last logged op, of roots --- */
 
-static void order_remove(struct tael_sessions *sessions, const struct tael_session *session) {
-    if (session->older == TAEL_SESSION_NONE) {
-        sessions->oldest = session->newer;
+static void order_remove(struct tael_sessions *sessions, const struct tael_session *root) {
+    if (root->older == TAEL_SESSION_NONE) {
+        sessions->oldest = root->newer;
     } else {
-        sessions->entries[session->older].newer = session->newer;
+        sessions->entries[root->older].newer = root->newer;
     }
-    if (session->newer == TAEL_SESSION_NONE) {
-        sessions->newest = session->older;
+    if (root->newer == TAEL_SESSION_NONE) {
+        sessions->newest = root->older;
     } else {
-        sessions->entries[session->newer].older = session->older;
+        sessions->entries[root->newer].older = root->older;
     }
 }
 
-static void order_append(struct tael_sessions *sessions, struct tael_session *session) {
-    const uint32_t index = (uint32_t)(session - sessions->entries);
-    session->older = sessions->newest;
-    session->newer = TAEL_SESSION_NONE;
+static void order_append(struct tael_sessions *sessions, struct tael_session *root, uint64_t op) {
+    const uint32_t index = (uint32_t)(root - sessions->entries);
+    TAEL_ASSERT(root->root == index);
+    root->op_last = op;
+    root->older = sessions->newest;
+    root->newer = TAEL_SESSION_NONE;
     if (sessions->newest == TAEL_SESSION_NONE) {
         sessions->oldest = index;
     } else {
-        TAEL_ASSERT(sessions->entries[sessions->newest].op < session->op);
+        TAEL_ASSERT(sessions->entries[sessions->newest].op_last < op);
         sessions->entries[sessions->newest].newer = index;
     }
     sessions->newest = index;
@@ -143,8 +151,9 @@ static void order_append(struct tael_sessions *sessions, struct tael_session *se
 
 uint32_t tael_sessions_oldest(const struct tael_sessions *sessions) { return sessions->oldest; }
 
-uint32_t tael_sessions_newer(const struct tael_sessions *sessions, uint32_t index) {
-    return tael_sessions_at(sessions, index)->newer;
+uint32_t tael_sessions_newer(const struct tael_sessions *sessions, uint32_t root) {
+    TAEL_ASSERT(tael_sessions_at(sessions, root)->root == root);
+    return sessions->entries[root].newer;
 }
 
 /* --- chunks --- */
@@ -174,7 +183,15 @@ struct tael_sessions_usage tael_sessions_usage(const struct tael_sessions *sessi
     };
 }
 
-/* Gives back all that a session holds, kept or reserved. */
+uint32_t tael_sessions_chunks_held(const struct tael_sessions *sessions, uint32_t root) {
+    uint32_t count = 0;
+    for (uint32_t i = root; i != TAEL_SESSION_NONE; i = sessions->entries[i].slot_next) {
+        count += tael_sessions_at(sessions, i)->chunk_count;
+    }
+    return count;
+}
+
+/* Gives back all that a slot holds, kept or reserved. */
 static void chunks_release(struct tael_sessions *sessions, struct tael_session *session) {
     if (!session->answered) {
         TAEL_ASSERT(sessions->chunks_reserved >= session->chunk_count);
@@ -216,7 +233,7 @@ static uint8_t *cursor_next(const struct tael_sessions *sessions, struct cursor 
     return next;
 }
 
-/* Takes `count` chunks for the session, which holds none. */
+/* Takes `count` chunks for the slot, which holds none. */
 static void chunks_take(struct tael_sessions *sessions, struct tael_session *session, uint32_t count) {
     TAEL_ASSERT(session->chunk_count == 0);
     TAEL_ASSERT(sessions->chunks_used + sessions->chunks_reserved + count <= sessions->options.reply_chunks);
@@ -233,8 +250,9 @@ static void chunks_take(struct tael_sessions *sessions, struct tael_session *ses
 
 /* --- moving forward --- */
 
-static struct tael_session *session_open(struct tael_sessions *sessions, const struct tael_request *request) {
-    const uint64_t place = place_find(sessions, request->client);
+/* Opens a slot; its last request is the register. Returns its entry. */
+static uint32_t slot_open(struct tael_sessions *sessions, const struct tael_request *request, uint16_t slot) {
+    const uint64_t place = place_find(sessions, request->client, slot);
     TAEL_ASSERT(sessions->table[place] == 0);
     TAEL_ASSERT(sessions->count < sessions->options.sessions_max);
     const uint32_t index = sessions->free_first;
@@ -245,26 +263,28 @@ static struct tael_session *session_open(struct tael_sessions *sessions, const s
     *session = (struct tael_session){
         .client = request->client,
         .session = request->op,
+        .token = request->token,
         .capabilities = request->capabilities,
         .chunk_first = CHUNK_NONE,
+        .slot_next = TAEL_SESSION_NONE,
+        .slot = slot,
+        .slots = request->slots,
     };
-    return session;
+    return index;
 }
 
-static void session_close(struct tael_sessions *sessions, tael_u128 client) {
-    const uint64_t place = place_find(sessions, client);
-    TAEL_ASSERT(sessions->table[place] != 0);
-    const uint32_t index = sessions->table[place] - 1;
+static void slot_close(struct tael_sessions *sessions, uint32_t index) {
     struct tael_session *session = &sessions->entries[index];
+    const uint64_t place = place_find(sessions, session->client, session->slot);
+    TAEL_ASSERT(sessions->table[place] == index + 1);
     chunks_release(sessions, session);
-    order_remove(sessions, session);
     place_clear(sessions, place);
     sessions->count--;
     *session = (struct tael_session){.newer = sessions->free_first};
     sessions->free_first = index;
 }
 
-static void session_advance(struct tael_session *session, const struct tael_request *request) {
+static void slot_advance(struct tael_session *session, const struct tael_request *request) {
     TAEL_ASSERT(request->op > session->op);
     session->checksum = request->checksum;
     session->op = request->op;
@@ -277,6 +297,49 @@ static void session_advance(struct tael_session *session, const struct tael_requ
     session->answered = false;
 }
 
+/* Opens a session with all its slots, linked in their order. Nothing has to be learnt of what a register comes to, so all slots but
+ * the first one, which is answered, are as after the answer. Returns the root. */
+static struct tael_session *session_open(struct tael_sessions *sessions, const struct tael_request *request) {
+    TAEL_ASSERT((request->token != 0) == (request->slots != 0));
+    TAEL_ASSERT(request->slots <= TAEL_SLOTS_MAX);
+    const uint32_t root = slot_open(sessions, request, 0);
+    sessions->entries[root].root = root;
+    uint32_t last = root;
+    for (uint16_t slot = 1; slot < request->slots; slot++) {
+        const uint32_t index = slot_open(sessions, request, slot);
+        struct tael_session *session = &sessions->entries[index];
+        slot_advance(session, request);
+        session->answered = true;
+        session->root = root;
+        sessions->entries[last].slot_next = index;
+        last = index;
+    }
+    return &sessions->entries[root];
+}
+
+static void session_close(struct tael_sessions *sessions, tael_u128 client) {
+    const uint32_t root = tael_sessions_find(sessions, client, 0);
+    TAEL_ASSERT(root != TAEL_SESSION_NONE);
+    order_remove(sessions, &sessions->entries[root]);
+    for (uint32_t i = root; i != TAEL_SESSION_NONE;) {
+        const uint32_t next = sessions->entries[i].slot_next;
+        slot_close(sessions, i);
+        i = next;
+    }
+}
+
+/* The slot of a create, which gives back what was kept for its last request. */
+static struct tael_session *slot_of_create(struct tael_sessions *sessions, const struct tael_request *request) {
+    const uint32_t index = tael_sessions_find(sessions, request->client, request->slot);
+    TAEL_ASSERT(index != TAEL_SESSION_NONE);
+    struct tael_session *session = &sessions->entries[index];
+    TAEL_ASSERT(session->session == request->session);
+    TAEL_ASSERT(session->request < request->request);
+    chunks_release(sessions, session);
+    order_remove(sessions, &sessions->entries[session->root]);
+    return session;
+}
+
 uint32_t tael_sessions_sequence(struct tael_sessions *sessions, const struct tael_request *request) {
     TAEL_ASSERT(request->op != 0);
     struct tael_session *session;
@@ -284,32 +347,25 @@ uint32_t tael_sessions_sequence(struct tael_sessions *sessions, const struct tae
     case TAEL_OPERATION_SESSION:
         session = session_open(sessions, request);
         break;
-    case TAEL_OPERATION_CREATE: {
-        const uint32_t index = tael_sessions_find(sessions, request->client);
-        TAEL_ASSERT(index != TAEL_SESSION_NONE);
-        session = &sessions->entries[index];
-        TAEL_ASSERT(session->session == request->session);
-        TAEL_ASSERT(session->request < request->request);
-        chunks_release(sessions, session);
-        order_remove(sessions, session);
+    case TAEL_OPERATION_CREATE:
+        session = slot_of_create(sessions, request);
         break;
-    }
     default:
         if (request->operation == TAEL_OPERATION_evict) session_close(sessions, request->client);
         return TAEL_SESSION_NONE;
     }
-    session_advance(session, request);
+    slot_advance(session, request);
     session->chunk_count = tael_sessions_chunks_needed(request->event_count, request->batch_count);
     TAEL_ASSERT(session->chunk_count <= tael_sessions_usage(sessions).chunks_free);
     sessions->chunks_reserved += session->chunk_count;
-    order_append(sessions, session);
+    order_append(sessions, &sessions->entries[session->root], request->op);
     return (uint32_t)(session - sessions->entries);
 }
 
 uint32_t tael_sessions_keep(struct tael_sessions *sessions, const struct tael_request *request,
                             const struct tael_exception *exceptions, uint32_t exception_count) {
     TAEL_ASSERT(exception_count <= request->event_count);
-    const uint32_t index = tael_sessions_find(sessions, request->client);
+    const uint32_t index = tael_sessions_find(sessions, request->client, request->slot);
     if (index == TAEL_SESSION_NONE) return TAEL_SESSION_NONE;
     struct tael_session *session = &sessions->entries[index];
     if (session->op != request->op) return TAEL_SESSION_NONE;
@@ -331,9 +387,12 @@ uint32_t tael_sessions_keep(struct tael_sessions *sessions, const struct tael_re
 
 /* --- replies --- */
 
+#define REGISTERED_SIZE_MAX sizeof(struct tael_register_result)
+static_assert(sizeof(struct tael_datagram_registered) <= REGISTERED_SIZE_MAX, "either reply to a register");
+
 uint32_t tael_sessions_reply_size_max(const struct tael_session *session) {
     const struct tael_operation_info info = tael_operation_info(session->operation);
-    if (info.kind == TAEL_OPERATION_SESSION) return sizeof(struct tael_register_result);
+    if (info.kind == TAEL_OPERATION_SESSION) return REGISTERED_SIZE_MAX;
     return session->event_count * info.result_size +
            tael_multi_batch_trailer_size(session->batch_count, info.result_size);
 }
@@ -408,14 +467,21 @@ static uint32_t encode_sparse(struct tael_sessions *sessions, const struct tael_
                                    session->batch_count, sizeof *results);
 }
 
-uint32_t tael_sessions_reply_encode(struct tael_sessions *sessions, uint32_t index, void *body) {
-    const struct tael_session *session = tael_sessions_at(sessions, index);
-    TAEL_ASSERT(session->answered);
-    if (session->operation == TAEL_OPERATION_register) {
+static uint32_t encode_registered(const struct tael_session *session, void *body) {
+    if (session->token == 0) {
         const struct tael_register_result result = {.batch_size_limit = TAEL_BODY_SIZE_MAX};
         memcpy(body, &result, sizeof result);
         return sizeof result;
     }
+    const struct tael_datagram_registered registered = {.token = session->token, .slots = session->slots};
+    memcpy(body, &registered, sizeof registered);
+    return sizeof registered;
+}
+
+uint32_t tael_sessions_reply_encode(struct tael_sessions *sessions, uint32_t index, void *body) {
+    const struct tael_session *session = tael_sessions_at(sessions, index);
+    TAEL_ASSERT(session->answered);
+    if (session->operation == TAEL_OPERATION_register) return encode_registered(session, body);
     counts_load(sessions, session);
     const uint32_t size = tael_operation_is_sparse(session->operation) ? encode_sparse(sessions, session, body)
                                                                        : encode_dense(sessions, session, body);
@@ -425,23 +491,32 @@ uint32_t tael_sessions_reply_encode(struct tael_sessions *sessions, uint32_t ind
 
 /* --- the digest --- */
 
+static tael_u128 slot_digest(struct tael_sessions *sessions, uint32_t index) {
+    const struct tael_session *session = &sessions->entries[index];
+    const uint32_t body_size = tael_sessions_reply_encode(sessions, index, sessions->body);
+    const struct tael_session_digest_record record = {
+        .client = session->client,
+        .checksum = session->checksum,
+        .context = tael_session_context(session->op, session->timestamp),
+        .session = session->session,
+        .op = session->op,
+        .request = session->request,
+        .capabilities = session->capabilities,
+        .operation = session->operation,
+        .slot = (uint8_t)session->slot,
+        .slots = session->slots,
+        .token = session->token,
+        .reply_body_digest = tael_hash_u128(XXH3_128bits(sessions->body, body_size)),
+    };
+    return tael_hash_u128(XXH3_128bits_withSeed(&record, sizeof record, TAEL_SESSION_DIGEST_KIND));
+}
+
 tael_u128 tael_sessions_digest(struct tael_sessions *sessions) {
     tael_u128 sum = 0;
-    for (uint32_t i = sessions->oldest; i != TAEL_SESSION_NONE; i = sessions->entries[i].newer) {
-        const struct tael_session *session = &sessions->entries[i];
-        const uint32_t body_size = tael_sessions_reply_encode(sessions, i, sessions->body);
-        const struct tael_session_digest_record record = {
-            .client = session->client,
-            .checksum = session->checksum,
-            .context = tael_session_context(session->op, session->timestamp),
-            .session = session->session,
-            .op = session->op,
-            .request = session->request,
-            .capabilities = session->capabilities,
-            .operation = session->operation,
-            .reply_body_digest = tael_hash_u128(XXH3_128bits(sessions->body, body_size)),
-        };
-        sum += tael_hash_u128(XXH3_128bits_withSeed(&record, sizeof record, TAEL_SESSION_DIGEST_KIND));
+    for (uint32_t root = sessions->oldest; root != TAEL_SESSION_NONE; root = sessions->entries[root].newer) {
+        for (uint32_t i = root; i != TAEL_SESSION_NONE; i = sessions->entries[i].slot_next) {
+            sum += slot_digest(sessions, i);
+        }
     }
     return sum;
 }

@@ -1,6 +1,7 @@
 #include "persist/block_check.h"
 
 #include <tael/assert.h>
+#include <tael/datagram.h>
 #include <tael/operation.h>
 #include <tael/request.h>
 
@@ -27,6 +28,18 @@ static const char *check_without_payload(const struct tael_request *request) {
     const bool is_pulse = request->operation == TAEL_OPERATION_pulse;
     if (is_pulse != (request->client == 0)) return is_pulse ? "a pulse has a client" : "a request has no client";
     return NULL;
+}
+
+/* What a request says of a session by datagram. */
+static const char *check_session(const struct tael_request *request) {
+    const bool opens = request->operation == TAEL_OPERATION_register;
+    const bool creates = tael_operation_info(request->operation).kind == TAEL_OPERATION_CREATE;
+    if (request->token != 0 && !opens) return "a token stands in a request that opens no session";
+    if ((request->token != 0) != (request->slots != 0))
+        return "a session has a token without slots, or slots without a token";
+    if (request->slots > TAEL_SLOTS_MAX) return "a session has too many slots";
+    if (request->slot != 0 && !creates) return "a request that is no create names a slot";
+    return request->slot < TAEL_SLOTS_MAX ? NULL : "a create's slot is out of range";
 }
 
 static const char *check_operation(const struct tael_request *request) {
@@ -57,6 +70,7 @@ static const char *check_request(const struct tael_request *request, uint32_t av
     if (!tael_bytes_are_zero(request->reserved_a, sizeof request->reserved_a)) return "a reserved field is set";
     if (!tael_bytes_are_zero(request->reserved_b, sizeof request->reserved_b)) return "a reserved field is set";
     const char *problem = check_operation(request);
+    if (problem == NULL) problem = check_session(request);
     if (problem != NULL) return problem;
     if (request->timestamp > TAEL_TIMESTAMP_MAX) return "its timestamp is out of range";
     if (request->timestamp < timestamps_of(request)) return "its timestamp is out of range";

@@ -49,6 +49,8 @@ struct tael_message {
     struct tael_part whole; /* for net's use: the only part, where there is one */
 };
 
+static inline bool tael_message_is_datagram(const struct tael_message *message) { return message->token != 0; }
+
 /* Describes a frame with command REQUEST, which stands as long as the message is lent. The message must not be moved. */
 static inline void tael_message_of_frame(struct tael_message *message, const struct tael_frame *frame,
                                          tael_connection connection) {
@@ -72,8 +74,8 @@ static inline void tael_message_of_frame(struct tael_message *message, const str
 }
 
 /* What the sequencer answers. To a frame: a frame to send, of which it fills in all but the two checksums. To a datagram: a
- * reply, whose body stands behind the frame and whose op, timestamp and operation stand in frame->reply; or a notice, then the
- * frame says nothing. */
+ * reply, whose body stands behind the frame and whose op, timestamp and operation stand in frame->reply; or a notice, of
+ * which there stands the operation alone. */
 struct tael_reply {
     tael_connection connection;
     struct tael_frame *frame; /* the body stands behind it: frame->size - TAEL_FRAME_HEADER_SIZE bytes */

@@ -31,12 +31,17 @@ struct tael_request {
     uint8_t operation; /* enum tael_operation */
     uint8_t reserved_a[3];
     uint32_t capabilities; /* enum tael_capability; register only */
-    uint8_t reserved_b[48];
+    uint64_t token; /* of a session by datagram, never 0; register only */
+    uint16_t slot; /* of the session, which the request came in; creates only */
+    uint16_t slots; /* that the session has; register with a token only */
+    uint8_t reserved_b[36];
 };
 static_assert(sizeof(struct tael_request) == TAEL_REQUEST_HEADER_SIZE, "log format");
 static_assert(offsetof(struct tael_request, op) == 32, "log format");
 static_assert(offsetof(struct tael_request, event_count) == 64, "log format");
 static_assert(offsetof(struct tael_request, operation) == 72, "log format");
+static_assert(offsetof(struct tael_request, token) == 80, "log format");
+static_assert(offsetof(struct tael_request, slots) == 90, "log format");
 
 /* Bytes that a request takes in a block. */
 static inline uint32_t tael_request_size_in_block(uint32_t payload_size) {

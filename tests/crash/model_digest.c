@@ -12,6 +12,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include <tael/datagram.h>
 #include <tael/frame.h>
 #include <tael/multi_batch.h>
 #include <tael/request.h>
@@ -35,14 +36,18 @@ struct session_record {
     uint32_t request;
     uint32_t capabilities;
     uint8_t operation;
-    uint8_t reserved[39];
+    uint8_t slot;
+    uint16_t slots;
+    uint8_t reserved_a[4];
+    uint64_t token;
+    uint8_t reserved_b[24];
     tael_u128 reply_body_digest;
 };
 static_assert(sizeof(struct session_record) == 128, "docs/digest.md");
 
 struct replay {
     struct tael_model *model;
-    struct session_record *sessions; /* in no order */
+    struct session_record *sessions; /* one for each slot, in no order */
     uint32_t session_count;
     uint32_t session_capacity;
     struct tael_create_result results[TAEL_EVENTS_MAX + 1];
@@ -50,14 +55,14 @@ struct replay {
     uint16_t counts[TAEL_BATCHES_MAX];
 };
 
-static struct session_record *session_find(struct replay *replay, tael_u128 client) {
+static struct session_record *slot_find(struct replay *replay, tael_u128 client, uint16_t slot) {
     for (uint32_t i = 0; i < replay->session_count; i++) {
-        if (replay->sessions[i].client == client) return &replay->sessions[i];
+        if (replay->sessions[i].client == client && replay->sessions[i].slot == slot) return &replay->sessions[i];
     }
     return NULL;
 }
 
-static struct session_record *session_add(struct replay *replay, const struct tael_request *request) {
+static struct session_record *slot_add(struct replay *replay, const struct tael_request *request, uint16_t slot) {
     if (replay->session_count == replay->session_capacity) {
         replay->session_capacity = replay->session_capacity * 2 + 16;
         replay->sessions = realloc(replay->sessions, replay->session_capacity * sizeof *replay->sessions);
@@ -65,7 +70,13 @@ static struct session_record *session_add(struct replay *replay, const struct ta
     }
     struct session_record *session = &replay->sessions[replay->session_count++];
     *session = (struct session_record){
-        .client = request->client, .session = request->op, .capabilities = request->capabilities};
+        .client = request->client,
+        .session = request->op,
+        .capabilities = request->capabilities,
+        .slot = (uint8_t)slot,
+        .slots = request->slots,
+        .token = request->token,
+    };
     return session;
 }
 
@@ -88,7 +99,12 @@ static uint32_t create_reply(struct replay *replay, const struct tael_request *r
     return tael_multi_batch_encode(replay->body, size, replay->counts, request->batch_count, element_size);
 }
 
-static uint32_t register_reply(struct replay *replay) {
+static uint32_t register_reply(struct replay *replay, const struct tael_request *request) {
+    if (request->token != 0) {
+        const struct tael_datagram_registered registered = {.token = request->token, .slots = request->slots};
+        memcpy(replay->body, &registered, sizeof registered);
+        return sizeof registered;
+    }
     const struct tael_register_result result = {.batch_size_limit = TAEL_BODY_SIZE_MAX};
     memcpy(replay->body, &result, sizeof result);
     return sizeof result;
@@ -96,34 +112,50 @@ static uint32_t register_reply(struct replay *replay) {
 
 static tael_u128 hash_value(XXH128_hash_t hash) { return tael_u128_make(hash.high64, hash.low64); }
 
+/* Notes in a slot that the request was its last one, and that its reply's body is what stands in `body`. */
+static void slot_advance(const struct replay *replay, struct session_record *slot, const struct tael_request *request,
+                         uint32_t body_size) {
+    slot->checksum = request->checksum;
+    slot->context = tael_u128_make(request->timestamp, request->op);
+    slot->op = request->op;
+    slot->request = request->request;
+    slot->operation = request->operation;
+    slot->reply_body_digest = hash_value(XXH3_128bits(replay->body, body_size));
+}
+
+static void session_open(struct replay *replay, const struct tael_request *request) {
+    const uint32_t body_size = register_reply(replay, request);
+    const uint16_t slots = request->slots == 0 ? 1 : request->slots;
+    for (uint16_t i = 0; i < slots; i++) {
+        TAEL_ASSERT(slot_find(replay, request->client, i) == NULL);
+        slot_advance(replay, slot_add(replay, request, i), request, body_size);
+    }
+}
+
+static void session_end(struct replay *replay, tael_u128 client) {
+    const uint32_t before = replay->session_count;
+    for (uint32_t i = before; i-- > 0;) {
+        if (replay->sessions[i].client == client) replay->sessions[i] = replay->sessions[--replay->session_count];
+    }
+    TAEL_ASSERT(replay->session_count < before);
+}
+
 static void apply(struct replay *replay, const struct tael_request *request) {
     tael_model_apply(replay->model, request, replay->results);
-    struct session_record *session = session_find(replay, request->client);
-    uint32_t body_size;
     switch (tael_operation_info(request->operation).kind) {
     case TAEL_OPERATION_SESSION:
-        TAEL_ASSERT(session == NULL);
-        session = session_add(replay, request);
-        body_size = register_reply(replay);
-        break;
-    case TAEL_OPERATION_CREATE:
-        TAEL_ASSERT(session != NULL);
-        TAEL_ASSERT(session->session == request->session);
-        body_size = create_reply(replay, request);
-        break;
-    default:
-        if (request->operation == TAEL_OPERATION_evict) {
-            TAEL_ASSERT(session != NULL);
-            *session = replay->sessions[--replay->session_count];
-        }
+        session_open(replay, request);
+        return;
+    case TAEL_OPERATION_CREATE: {
+        struct session_record *slot = slot_find(replay, request->client, request->slot);
+        TAEL_ASSERT(slot != NULL);
+        TAEL_ASSERT(slot->session == request->session);
+        slot_advance(replay, slot, request, create_reply(replay, request));
         return;
     }
-    session->checksum = request->checksum;
-    session->context = tael_u128_make(request->timestamp, request->op);
-    session->op = request->op;
-    session->request = request->request;
-    session->operation = request->operation;
-    session->reply_body_digest = hash_value(XXH3_128bits(replay->body, body_size));
+    default:
+        if (request->operation == TAEL_OPERATION_evict) session_end(replay, request->client);
+    }
 }
 
 static void apply_block(struct replay *replay, const struct tael_log_block *block) {

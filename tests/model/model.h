@@ -32,9 +32,9 @@ uint32_t tael_model_read(const struct tael_model *model, uint8_t operation, cons
 /* Sessions: opened by a register, ended by an evict, moved forward by every create of their client. The model keeps the
  * whole reply to the last of each. A create of a client without session is applied and not kept. */
 
-/* The body of the reply to the client's last logged request; returns its size, 0 where there is no session. It stays valid
+/* The body of the reply to the last logged request in that slot of the client's session; returns its size, 0 where there is no session. It stays valid
  * until the client's next request. */
-uint32_t tael_model_reply(const struct tael_model *model, tael_u128 client, const void **body);
+uint32_t tael_model_reply(const struct tael_model *model, tael_u128 client, uint16_t slot, const void **body);
 
 /* The sessions digest of docs/digest.md: kind 7. */
 tael_u128 tael_model_sessions_digest(const struct tael_model *model);

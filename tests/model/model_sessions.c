@@ -1,4 +1,5 @@
-/* Sessions of the model, and the whole reply to the last request of each, as docs/client-protocol.md has it. */
+/* Slots of the model's sessions, and the whole reply to the last request of each, as docs/client-protocol.md and
+ * docs/datagram-protocol.md have it. A session of a register without slots has slot 0. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,9 +10,9 @@
 
 #include "tests/model/model_state.h"
 
-static struct model_session *find(const struct tael_model *model, tael_u128 client) {
+static struct model_session *find(const struct tael_model *model, tael_u128 client, uint16_t slot) {
     for (uint32_t i = 0; i < model->session_count; i++) {
-        if (model->sessions[i].client == client) return &model->sessions[i];
+        if (model->sessions[i].client == client && model->sessions[i].slot == slot) return &model->sessions[i];
     }
     return NULL;
 }
@@ -64,38 +65,31 @@ static void keep_results(struct model_session *session, const struct tael_reques
 }
 
 static void keep_register(struct model_session *session) {
-    uint8_t *reply = calloc(1, 64);
+    const bool by_datagram = session->token != 0;
+    const uint32_t size = by_datagram ? 32 : 64;
+    uint8_t *reply = calloc(1, size);
     TAEL_ASSERT(reply != NULL);
-    const uint32_t batch_size_limit = 1048320;
-    memcpy(reply, &batch_size_limit, sizeof batch_size_limit);
-    session->reply = reply;
-    session->reply_size = 64;
-}
-
-static void end_session(struct tael_model *model, struct model_session *session) {
-    free(session->reply);
-    *session = model->sessions[--model->session_count];
-}
-
-static struct model_session *open_session(struct tael_model *model, const struct tael_request *request) {
-    TAEL_ASSERT(find(model, request->client) == NULL);
-    model->sessions =
-        model_grow(model->sessions, model->session_count, &model->session_capacity, sizeof *model->sessions);
-    struct model_session *session = &model->sessions[model->session_count++];
-    *session = (struct model_session){
-        .client = request->client, .session = request->op, .capabilities = request->capabilities};
-    return session;
-}
-
-void model_sessions_apply(struct tael_model *model, const struct tael_request *request,
-                          const struct tael_create_result *results) {
-    struct model_session *session = find(model, request->client);
-    if (request->operation == TAEL_OPERATION_evict) {
-        if (session != NULL) end_session(model, session);
-        return;
+    if (by_datagram) {
+        memcpy(reply, &session->token, 8);
+        put_u16(reply + 8, session->slots);
+    } else {
+        const uint32_t batch_size_limit = 1048320;
+        memcpy(reply, &batch_size_limit, sizeof batch_size_limit);
     }
-    if (request->operation == TAEL_OPERATION_register) session = open_session(model, request);
-    if (session == NULL || request->operation == TAEL_OPERATION_pulse) return;
+    session->reply = reply;
+    session->reply_size = size;
+}
+
+static void end_session(struct tael_model *model, tael_u128 client) {
+    for (uint32_t i = model->session_count; i-- > 0;) {
+        if (model->sessions[i].client != client) continue;
+        free(model->sessions[i].reply);
+        model->sessions[i] = model->sessions[--model->session_count];
+    }
+}
+
+/* What a slot remembers of its last request, but the reply. */
+static void advance(struct model_session *session, const struct tael_request *request) {
     session->checksum = request->checksum;
     session->op = request->op;
     session->timestamp = request->timestamp;
@@ -103,11 +97,40 @@ void model_sessions_apply(struct tael_model *model, const struct tael_request *r
     session->operation = request->operation;
     free(session->reply);
     session->reply = NULL;
-    if (request->operation == TAEL_OPERATION_register) {
-        keep_register(session);
-    } else {
-        keep_results(session, request, results);
+}
+
+static void open_slot(struct tael_model *model, const struct tael_request *request, uint16_t slot) {
+    TAEL_ASSERT(find(model, request->client, slot) == NULL);
+    model->sessions =
+        model_grow(model->sessions, model->session_count, &model->session_capacity, sizeof *model->sessions);
+    struct model_session *session = &model->sessions[model->session_count++];
+    *session = (struct model_session){
+        .client = request->client,
+        .token = request->token,
+        .slot = slot,
+        .slots = request->slots,
+        .session = request->op,
+        .capabilities = request->capabilities,
+    };
+    advance(session, request);
+    keep_register(session);
+}
+
+void model_sessions_apply(struct tael_model *model, const struct tael_request *request,
+                          const struct tael_create_result *results) {
+    if (request->operation == TAEL_OPERATION_pulse) return;
+    if (request->operation == TAEL_OPERATION_evict) {
+        end_session(model, request->client);
+        return;
     }
+    if (request->operation == TAEL_OPERATION_register) {
+        for (uint16_t slot = 0; slot == 0 || slot < request->slots; slot++) open_slot(model, request, slot);
+        return;
+    }
+    struct model_session *session = find(model, request->client, request->slot);
+    if (session == NULL) return;
+    advance(session, request);
+    keep_results(session, request, results);
 }
 
 void model_sessions_free(struct tael_model *model) {
@@ -115,8 +138,8 @@ void model_sessions_free(struct tael_model *model) {
     free(model->sessions);
 }
 
-uint32_t tael_model_reply(const struct tael_model *model, tael_u128 client, const void **body) {
-    const struct model_session *session = find(model, client);
+uint32_t tael_model_reply(const struct tael_model *model, tael_u128 client, uint16_t slot, const void **body) {
+    const struct model_session *session = find(model, client, slot);
     if (session == NULL) return 0;
     *body = session->reply;
     return session->reply_size;
@@ -137,6 +160,9 @@ tael_u128 tael_model_sessions_digest(const struct tael_model *model) {
         memcpy(record + 64, &session->request, 4);
         memcpy(record + 68, &session->capabilities, 4);
         record[72] = session->operation;
+        record[73] = (uint8_t)session->slot;
+        put_u16(record + 74, session->slots);
+        memcpy(record + 80, &session->token, 8);
         memcpy(record + 112, &reply, 16);
         sum += tael_model_digest_element(7, record, sizeof record);
     }

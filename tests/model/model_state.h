@@ -43,9 +43,12 @@ struct model_undo {
     enum model_pending_status status; /* as it was */
 };
 
-/* A client's session, and the reply to its last logged request, whole. */
+/* A slot of a client's session, and the reply to its last logged request, whole. */
 struct model_session {
     tael_u128 client;
+    uint64_t token;
+    uint16_t slot;
+    uint16_t slots;
     tael_u128 checksum;
     uint64_t session;
     uint64_t op;

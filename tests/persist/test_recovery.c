@@ -405,7 +405,37 @@ static void spoil_timestamp_range(struct tael_log_block *header, struct tael_req
 }
 static void spoil_reserved(struct tael_log_block *header, struct tael_request *request) {
     (void)header;
-    request->reserved_b[47] = 1;
+    request->reserved_b[35] = 1;
+}
+static void spoil_token(struct tael_log_block *header, struct tael_request *request) {
+    (void)header;
+    request->token = 1;
+}
+static void spoil_slots(struct tael_log_block *header, struct tael_request *request) {
+    (void)header;
+    request->slots = 1;
+}
+static void spoil_slot(struct tael_log_block *header, struct tael_request *request) {
+    (void)header;
+    request->slot = 64;
+}
+/* A register by datagram in place of the create. */
+static void make_register(struct tael_request *request, uint16_t slots) {
+    request->operation = TAEL_OPERATION_register;
+    request->size = 0;
+    request->event_count = 0;
+    request->batch_count = 0;
+    request->token = 77;
+    request->slots = slots;
+}
+static void spoil_register_slots(struct tael_log_block *header, struct tael_request *request) {
+    (void)header;
+    make_register(request, 65);
+}
+static void spoil_register_slot(struct tael_log_block *header, struct tael_request *request) {
+    (void)header;
+    make_register(request, 64);
+    request->slot = 1;
 }
 static void spoil_client(struct tael_log_block *header, struct tael_request *request) {
     (void)header;
@@ -449,6 +479,11 @@ static const struct {
     {spoil_timestamp, "its timestamps do not rise"},
     {spoil_timestamp_range, "its timestamp is out of range"},
     {spoil_reserved, "a reserved field is set"},
+    {spoil_token, "a token stands in a request that opens no session"},
+    {spoil_slots, "a session has a token without slots, or slots without a token"},
+    {spoil_slot, "a create's slot is out of range"},
+    {spoil_register_slots, "a session has too many slots"},
+    {spoil_register_slot, "a request that is no create names a slot"},
     {spoil_client, "a create has no client"},
     {spoil_count, "it reaches beyond its block"},
     {spoil_count_only, "its ops do not match its requests"},

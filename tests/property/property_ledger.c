@@ -302,9 +302,11 @@ static void compare_state(struct property *property) {
 
 /* The body that the client gets, and would get again. */
 static void compare_reply(struct property *property) {
-    const uint32_t session = tael_sessions_find(property->engine->sessions, property->request->client);
+    const uint32_t session =
+        tael_sessions_find(property->engine->sessions, property->request->client, property->request->slot);
     const void *reply_model = NULL;
-    const uint32_t size_model = tael_model_reply(property->model, property->request->client, &reply_model);
+    const uint32_t size_model =
+        tael_model_reply(property->model, property->request->client, property->request->slot, &reply_model);
     const uint32_t size = tael_sessions_reply_encode(property->engine->sessions, session, property->reply_engine);
     if (size != size_model || memcmp(reply_model, property->reply_engine, size) != 0) {
         fail(property, "the kept reply differs");

@@ -535,6 +535,9 @@ static void sign(struct workload *workload, struct tael_request *request) {
         request->client = client->id;
         request->checksum = test_random_u128(RANDOM);
         request->capabilities = (uint32_t)below(workload, 2);
+        client->slots = (uint16_t)(tael_u128_high(client->id) % (WORKLOAD_SLOTS_MAX + 1));
+        request->slots = client->slots;
+        request->token = client->slots == 0 ? 0 : tael_u128_low(client->id);
         return;
     }
     struct workload_client *client = &workload->clients[below(workload, workload->client_count)];
@@ -547,6 +550,7 @@ static void sign(struct workload *workload, struct tael_request *request) {
     request->session = client->session;
     request->request = client->request;
     request->checksum = test_random_u128(RANDOM);
+    if (client->slots > 0) request->slot = (uint16_t)(tael_u128_low(request->checksum) % client->slots);
 }
 
 bool workload_request(struct workload *workload, struct tael_request *request) {

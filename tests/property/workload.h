@@ -11,6 +11,7 @@
 
 #define WORKLOAD_RECENT 64
 #define WORKLOAD_CLIENTS 8
+#define WORKLOAD_SLOTS_MAX 3 /* of a session by datagram; a session in four is by frames */
 
 /* What kind of ledger a run has; drawn from the seed. */
 struct workload_profile {
@@ -33,7 +34,8 @@ struct workload_profile {
 struct workload_client {
     tael_u128 id;
     uint64_t session;
-    uint32_t request; /* the number of its last */
+    uint16_t slots; /* 0: by frames */
+    uint32_t request; /* the number of its last, over all slots */
 };
 
 struct workload {

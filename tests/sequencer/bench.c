@@ -116,6 +116,17 @@ static struct bench_message *message_take(struct bench *bench) {
     abort();
 }
 
+static void make_datagram(struct tael_message *message, const struct bench_request *request) {
+    message->token = request->token;
+    message->slot = request->slot;
+    message->kind = request->kind;
+    message->is_one_batch = request->is_one_batch;
+    if (request->part_count == 0) return;
+    message->parts = request->parts;
+    message->part_count = request->part_count;
+    for (uint32_t i = 0; i < request->part_count; i++) message->body_size += request->parts[i].size;
+}
+
 tael_u128 bench_send(struct bench *bench, const struct bench_request *request) {
     struct bench_message *message = message_take(bench);
     if (request->body_size > 0) memcpy(message->body, request->body, request->body_size);
@@ -137,6 +148,7 @@ tael_u128 bench_send(struct bench *bench, const struct bench_request *request) {
     tael_message_of_frame(&message->message, message->frame,
                           request->connection != 0 ? request->connection
                                                    : BENCH_CONNECTION + tael_u128_low(request->client));
+    if (request->token != 0) make_datagram(&message->message, request);
     if (!tael_ring_push(&bench->link.requests, &message->message)) abort();
     return message->frame->checksum;
 }

@@ -71,6 +71,13 @@ struct bench_request {
     uint32_t release; /* 0: BENCH_RELEASE */
     const void *body;
     uint32_t body_size;
+    /* By datagram, where there is a token. */
+    uint64_t token;
+    uint16_t slot;
+    uint8_t kind; /* enum tael_message_kind */
+    bool is_one_batch;
+    const struct tael_part *parts; /* in place of the body; they outlive the message */
+    uint32_t part_count;
 };
 
 void bench_open(struct bench *bench, const struct bench_options *options);

@@ -101,5 +101,5 @@ void test_engine_apply_session(struct test_engine *engine, const struct tael_req
     const uint32_t count = apply(engine, request, results);
     if (request->operation == TAEL_OPERATION_evict || request->operation == TAEL_OPERATION_pulse) return;
     const uint32_t kept = tael_sessions_keep(engine->sessions, request, engine->exceptions, count);
-    TAEL_ASSERT(kept == tael_sessions_find(engine->sessions, request->client));
+    TAEL_ASSERT(kept == tael_sessions_find(engine->sessions, request->client, request->slot));
 }

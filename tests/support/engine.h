@@ -13,7 +13,7 @@
 #include "tests/support/random.h"
 
 #define TEST_ENGINE_QUERIES 3
-#define TEST_ENGINE_SESSIONS 16
+#define TEST_ENGINE_SESSIONS 64 /* slots */
 
 struct test_engine {
     struct tael_arena arena;

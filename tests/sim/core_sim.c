@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <tael/datagram.h>
 #include <tael/flag.h>
 #include <tael/multi_batch.h>
 #include <tael/status.h>
@@ -17,9 +18,14 @@
 
 #define SEGMENT_SIZE (1u << 20)
 #define CAPACITY (1ull << 40)
-#define CLIENTS 6
-#define SESSIONS_MIN 4 /* in half of the lives fewer than clients, so that some are evicted */
-#define SESSIONS_MAX 8
+#define FRAME_CLIENTS 6
+#define PARTIES 2
+#define SLOTS 3 /* that a party wishes for at most */
+#define CLIENTS (FRAME_CLIENTS + PARTIES * SLOTS)
+#define SESSIONS_MIN 7 /* in half of the lives fewer than clients and slots, so that some are evicted */
+#define SESSIONS_MAX 14
+#define PARTS_MAX 6
+#define LATE_MAX 8
 #define ACCOUNTS 40
 #define EVENTS_MAX 90
 #define FRAME_MAX (TAEL_FRAME_HEADER_SIZE + (EVENTS_MAX + 1) * TAEL_RECORD_SIZE)
@@ -34,6 +40,7 @@
 struct message {
     struct tael_message message; /* first: what the rings carry */
     _Alignas(64) uint8_t frame[FRAME_MAX];
+    struct tael_part parts[PARTS_MAX];
     bool lent;
 };
 
@@ -43,7 +50,18 @@ struct seen {
     uint32_t size;
 };
 
+/* A session by datagram, whose slots are clients of their own. */
+struct party {
+    tael_u128 id;
+    uint64_t token; /* 0: registering, or not begun */
+    uint16_t slots;
+};
+
+/* A client by frames, or a slot of a party. */
 struct client {
+    struct party *party; /* NULL: by frames */
+    uint16_t slot;
+    bool is_one_batch; /* by datagram: the request is sent without its trailer */
     tael_u128 id;
     uint64_t session; /* 0: registering, or not begun */
     uint32_t request;
@@ -52,6 +70,14 @@ struct client {
     bool creates; /* the request in flight, or the last one, is a create of new transfers */
     _Alignas(64) uint8_t frame[FRAME_MAX]; /* the last request */
     struct seen last; /* the reply to it, where it is kept by the server */
+};
+
+/* A datagram that comes late. */
+struct late {
+    struct client *client; /* NULL: none */
+    uint64_t token;
+    bool is_one_batch;
+    _Alignas(64) uint8_t frame[FRAME_MAX];
 };
 
 struct run {
@@ -66,6 +92,8 @@ struct run {
     struct tael_link link;
     struct message *messages;
     struct client clients[CLIENTS];
+    struct party parties[PARTIES];
+    struct late late[LATE_MAX];
     uint64_t now_ns;
     uint64_t op_shown; /* the highest op in any reply */
     bool disk_is_small;
@@ -203,16 +231,30 @@ static void frame_begin(struct run *run, struct client *client, uint8_t operatio
     };
     client->in_flight = true;
     client->creates = false;
+    client->is_one_batch = false;
     seen_clear(&client->last);
 }
 
 static uint8_t *frame_body(struct client *client) { return client->frame + TAEL_FRAME_HEADER_SIZE; }
 
+static bool is_open(const struct client *client) {
+    if (client->party == NULL) return client->session != 0;
+    return client->party->token != 0 && client->slot < client->party->slots;
+}
+
 static void client_register(struct run *run, struct client *client) {
+    struct party *party = client->party;
     seen_clear(&client->last);
-    *client = (struct client){.id = tael_u128_make(1, ++run->id_last)};
-    memset(frame_body(client), 0, 256);
-    frame_begin(run, client, TAEL_OPERATION_register, 256);
+    *client = (struct client){.party = party, .id = tael_u128_make(1, ++run->id_last)};
+    if (party == NULL) {
+        memset(frame_body(client), 0, 256);
+        frame_begin(run, client, TAEL_OPERATION_register, 256);
+        return;
+    }
+    *party = (struct party){.id = client->id};
+    const struct tael_datagram_register wish = {.slots = (uint16_t)(1 + below(run, SLOTS))};
+    memcpy(frame_body(client), &wish, sizeof wish);
+    frame_begin(run, client, TAEL_OPERATION_register, sizeof wish);
 }
 
 static void client_create_accounts(struct run *run, struct client *client) {
@@ -257,6 +299,7 @@ static void client_create_transfers(struct run *run, struct client *client) {
     frame_begin(run, client, chance(run, 3) ? TAEL_OPERATION_create_transfers_sparse : TAEL_OPERATION_create_transfers,
                 size);
     client->creates = true;
+    client->is_one_batch = client->party != NULL && batch_count == 1 && chance(run, 2);
 }
 
 static void client_read(struct run *run, struct client *client) {
@@ -280,26 +323,105 @@ static void take_released(struct run *run) {
     while ((message = tael_ring_pop(&run->link.released)) != NULL) ((struct message *)(void *)message)->lent = false;
 }
 
-/* Sends a client's last request, once more or for the first time; it may be lost. */
-static void client_send(struct run *run, struct client *client, bool reliable) {
+static struct message *message_take(struct run *run) {
     take_released(run);
-    if (!reliable && chance(run, 8)) return;
-    struct message *message = NULL;
-    for (uint32_t i = 0; i < MESSAGES && message == NULL; i++) {
-        if (!run->messages[i].lent) message = &run->messages[i];
+    for (uint32_t i = 0; i < MESSAGES; i++) {
+        if (!run->messages[i].lent) return &run->messages[i];
     }
-    if (message == NULL) return;
-    memcpy(message->frame, client->frame, FRAME_MAX);
-    tael_message_of_frame(&message->message, (const struct tael_frame *)(void *)message->frame,
-                          1 + (uint64_t)(client - run->clients));
+    return NULL;
+}
+
+/* Cuts a body that lies in one piece into parts. */
+static void message_cut(struct run *run, struct message *message) {
+    struct tael_message *cut = &message->message;
+    uint32_t done = 0;
+    cut->parts = message->parts;
+    cut->part_count = 1 + (uint32_t)below(run, PARTS_MAX);
+    for (uint32_t i = 0; i < cut->part_count; i++) {
+        const uint32_t left = cut->body_size - done;
+        const uint32_t size = i + 1 < cut->part_count ? (uint32_t)below(run, left + 1) : left;
+        message->parts[i] = (struct tael_part){.data = cut->whole.data + done, .size = size};
+        done += size;
+    }
+}
+
+/* As net describes a request that came by datagram: a register with a token that it draws anew each time. */
+static void message_of_datagram(struct run *run, struct message *message, const struct client *client, uint64_t token,
+                                bool is_one_batch) {
+    struct tael_message *described = &message->message;
+    described->session = 0;
+    described->parent = 0;
+    described->release = 0;
+    described->slot = client->slot;
+    described->token =
+        described->operation == TAEL_OPERATION_register ? 1 + (test_random_u64(&run->random) >> 1) : token;
+    if (tael_operation_info(described->operation).kind != TAEL_OPERATION_CREATE) return;
+    described->is_one_batch = is_one_batch;
+    if (is_one_batch) described->body_size -= TAEL_RECORD_SIZE;
+    message_cut(run, message);
+}
+
+static void message_push(struct run *run, struct message *message) {
     message->lent = tael_ring_push(&run->link.requests, &message->message);
 }
 
+static void message_send(struct run *run, const struct client *client, const uint8_t *frame, uint64_t token,
+                         bool is_one_batch) {
+    struct message *message = message_take(run);
+    if (message == NULL) return;
+    memcpy(message->frame, frame, FRAME_MAX);
+    tael_message_of_frame(&message->message, (const struct tael_frame *)(void *)message->frame,
+                          1 + (uint64_t)(client - run->clients));
+    if (client->party != NULL) message_of_datagram(run, message, client, token, is_one_batch);
+    message_push(run, message);
+}
+
+/* Datagrams overtake each other: one of the client's may be kept back, and one that was is sent, whoever's it is. */
+static void datagrams_reorder(struct run *run, struct client *client) {
+    struct late *late = &run->late[below(run, LATE_MAX)];
+    if (late->client != NULL) message_send(run, late->client, late->frame, late->token, late->is_one_batch);
+    *late = (struct late){.client = client, .token = client->party->token, .is_one_batch = client->is_one_batch};
+    memcpy(late->frame, client->frame, FRAME_MAX);
+}
+
+/* Asks what became of a slot's last request. */
+static void client_poll(struct run *run, const struct client *client) {
+    struct message *message = message_take(run);
+    if (message == NULL || !is_open(client)) return;
+    message->message = (struct tael_message){
+        .client = client->id,
+        .token = client->party->token,
+        .connection = 1 + (uint64_t)(client - run->clients),
+        .request = client->request,
+        .slot = client->slot,
+        .operation = TAEL_OPERATION_create_transfers,
+        .kind = TAEL_MESSAGE_POLL,
+    };
+    message_push(run, message);
+    run->result->polls++;
+}
+
+/* Sends a client's last request, once more or for the first time; it may be lost. */
+static void client_send(struct run *run, struct client *client, bool reliable) {
+    if (!reliable && chance(run, 8)) return;
+    if (client->party == NULL) {
+        message_send(run, client, client->frame, 0, false);
+        return;
+    }
+    if (!reliable && chance(run, 4)) {
+        client_poll(run, client);
+    } else {
+        message_send(run, client, client->frame, client->party->token, client->is_one_batch);
+    }
+    if (!reliable && chance(run, 4)) datagrams_reorder(run, client);
+}
+
 static void client_next(struct run *run, struct client *client) {
-    if (client->session == 0) {
+    if (!is_open(client)) {
         client_register(run, client);
         return;
     }
+    client->id = client->party != NULL ? client->party->id : client->id;
     switch (below(run, 8)) {
     case 0:
         client_create_accounts(run, client);
@@ -316,9 +438,10 @@ static void client_next(struct run *run, struct client *client) {
 
 static void client_act(struct run *run) {
     struct client *client = &run->clients[below(run, CLIENTS)];
+    if (client->slot > 0 && !is_open(client)) return; /* slot 0 has to register first */
     if (!client->in_flight) {
         /* Now and then the last request comes once more, though it was answered. */
-        if (client->request == 0 || client->session == 0 || !chance(run, 6)) client_next(run, client);
+        if (client->request == 0 || !is_open(client) || !chance(run, 6)) client_next(run, client);
     }
     client_send(run, client, false);
 }
@@ -345,11 +468,27 @@ static void check_created_once(struct run *run, const struct client *client, con
     }
 }
 
+static struct tael_datagram_registered registered_of(const struct tael_frame *frame) {
+    struct tael_datagram_registered registered;
+    memcpy(&registered, frame + 1, sizeof registered);
+    return registered;
+}
+
+static void registered(struct run *run, struct client *client, const struct tael_frame *frame) {
+    client->session = frame->reply.commit;
+    if (client->party == NULL) return;
+    const struct tael_datagram_registered registered = registered_of(frame);
+    client->party->token = registered.token;
+    client->party->slots = registered.slots;
+    if (registered.token == 0 || registered.slots == 0 || registered.slots > SLOTS)
+        fail(run, "a session without token or slots");
+}
+
 static void reply_first(struct run *run, struct client *client, const struct tael_frame *frame) {
     client->in_flight = false;
     client->parent = frame->reply.context;
     run->result->answered++;
-    if (frame->reply.operation == TAEL_OPERATION_register) client->session = frame->reply.commit;
+    if (frame->reply.operation == TAEL_OPERATION_register) registered(run, client, frame);
     if (tael_operation_info(frame->reply.operation).kind == TAEL_OPERATION_READ) {
         run->result->reads++;
         return;
@@ -362,14 +501,13 @@ static void reply_first(struct run *run, struct client *client, const struct tae
 
 static void reply_again(struct run *run, const struct client *client, const struct tael_frame *frame) {
     if (client->last.bytes == NULL) return; /* a read: it ran again */
-    if (client->request == 0 && frame->reply.commit != client->session) return; /* a second session, see reply_take */
+    if (client->request == 0 && frame->reply.commit != client->session) return; /* a second session, see frame_take */
     run->result->repeated++;
     const bool same = client->last.size == frame->size && memcmp(client->last.bytes, frame, frame->size) == 0;
     if (!same) fail(run, "the reply to op %" PRIu64 " differs from the first one", frame->reply.op);
 }
 
-static void reply_take(struct run *run, const struct tael_frame *frame, tael_connection connection) {
-    struct client *client = &run->clients[connection - 1];
+static void frame_take(struct run *run, struct client *client, const struct tael_frame *frame) {
     const struct tael_frame *request = (const struct tael_frame *)(const void *)client->frame;
     if (frame->command == TAEL_COMMAND_EVICTION) {
         if (frame->eviction.client != client->id) return;
@@ -395,10 +533,63 @@ static void reply_take(struct run *run, const struct tael_frame *frame, tael_con
     }
 }
 
+/* --- notices --- */
+
+/* The session is gone, with all its slots. */
+static void party_end(struct run *run, struct party *party) {
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        struct client *client = &run->clients[i];
+        if (client->party != party) continue;
+        client->in_flight = false;
+        client->request = 0;
+        seen_clear(&client->last);
+    }
+    party->token = 0;
+    run->result->evictions++;
+}
+
+/* About a slot's request in flight only such that it is not, or not yet, executed: it is new, and the only one with its number. */
+static void notice_take(struct run *run, struct client *client, const struct tael_reply *reply, uint64_t token) {
+    if (reply->notice == TAEL_NOTICE_NO_SESSION) {
+        if (reply->token != 0 && reply->token == client->party->token) party_end(run, client->party);
+        return;
+    }
+    if (reply->token != token || reply->request != client->request || !client->in_flight) return;
+    const bool is_busy = reply->notice >= TAEL_NOTICE_BUSY && reply->notice < TAEL_NOTICE_TOO_OLD;
+    if (!is_busy && reply->notice != TAEL_NOTICE_EXECUTING && reply->notice != TAEL_NOTICE_UNSEEN) {
+        fail(run, "notice %u about request %u in slot %u", reply->notice, reply->request, reply->slot);
+    }
+    if (is_busy && reply->wait_ms == 0) fail(run, "a busy notice without a time to wait");
+    run->result->notices++;
+}
+
+static void datagram_take(struct run *run, struct client *client, const struct tael_reply *reply) {
+    const struct tael_frame *request = (const struct tael_frame *)(const void *)client->frame;
+    const bool registers = request->request.operation == TAEL_OPERATION_register;
+    const uint64_t token = registers ? 0 : client->party->token;
+    if (reply->slot != client->slot) {
+        fail(run, "an answer to slot %u came to slot %u", reply->slot, client->slot);
+        return;
+    }
+    if (reply->notice != 0) {
+        notice_take(run, client, reply, token);
+        return;
+    }
+    const bool is_mine = reply->frame->reply.request_checksum == request->checksum && reply->token == token;
+    if (is_mine && reply->request != client->request) fail(run, "a reply with another number than its request's");
+    if (reply->frame->reply.op > run->op_shown) run->op_shown = reply->frame->reply.op;
+    if (is_mine) frame_take(run, client, reply->frame);
+}
+
 static bool net_deliver(struct run *run) {
     struct tael_reply *reply = tael_ring_pop(&run->link.replies);
     if (reply == NULL) return false;
-    reply_take(run, reply->frame, reply->connection);
+    struct client *client = &run->clients[reply->connection - 1];
+    if (client->party != NULL) {
+        datagram_take(run, client, reply);
+    } else {
+        frame_take(run, client, reply->frame);
+    }
     if (!tael_ring_push(&run->link.sent, reply)) fail(run, "the ring of sent replies is full");
     return true;
 }
@@ -518,6 +709,10 @@ void core_sim_run(const struct core_sim_options *options, struct core_sim_result
     run->result = result;
     run->random = (struct test_random){.state = options->seed};
     run->messages = aligned_alloc(64, MESSAGES * sizeof *run->messages);
+    for (uint32_t i = FRAME_CLIENTS; i < CLIENTS; i++) {
+        run->clients[i].party = &run->parties[(i - FRAME_CLIENTS) / SLOTS];
+        run->clients[i].slot = (uint16_t)((i - FRAME_CLIENTS) % SLOTS);
+    }
     run->sim = disk_sim_new(test_random_u64(&run->random), CAPACITY);
     live(run);
     for (uint32_t i = 0; i < CLIENTS; i++) seen_clear(&run->clients[i].last);

@@ -1,5 +1,6 @@
 /* One simulated life of a server's core: sequencer, worker, ledger, real log and real recovery on the simulated disk, with a
- * few clients on a network that loses, repeats and delays. Driven by a seed through several crashes and restarts.
+ * few clients on a network that loses, repeats and delays. Some come by datagram: their sessions have slots, their requests overtake
+ * each other and come cut into parts, and they ask what became of them. Driven by a seed through several crashes and restarts.
  *
  * What must hold:
  *   1. Whatever a reply showed, a read's too, is still there after any crash.
@@ -30,6 +31,8 @@ struct core_sim_result {
     uint64_t reads; /* of them */
     uint64_t repeated; /* replies that came again, and were compared */
     uint64_t evictions;
+    uint64_t polls; /* sent by clients with slots */
+    uint64_t notices; /* about their requests in flight */
     uint64_t pulses;
     uint64_t refused; /* requests, the disk being full */
 };

@@ -29,17 +29,19 @@ static int lives(struct core_sim_options options, uint64_t seeds) {
         sum.reads += result.reads;
         sum.repeated += result.repeated;
         sum.evictions += result.evictions;
+        sum.polls += result.polls;
+        sum.notices += result.notices;
         sum.pulses += result.pulses;
         sum.refused += result.refused;
     }
     printf(
         "seeds %llu to %llu: all held. %u starts (%u after a power cut, %u cut a tail), %llu ops, %llu pulses among "
         "them; %llu requests answered (%llu reads), %llu replies repeated and the same, %llu evictions, %llu refusals "
-        "while the disk was full\n",
+        "while the disk was full; %llu polls, %llu notices about requests in flight\n",
         (unsigned long long)first, (unsigned long long)(first + seeds - 1), sum.starts, sum.starts_after_power_cut,
         sum.cuts, (unsigned long long)sum.ops, (unsigned long long)sum.pulses, (unsigned long long)sum.answered,
         (unsigned long long)sum.reads, (unsigned long long)sum.repeated, (unsigned long long)sum.evictions,
-        (unsigned long long)sum.refused);
+        (unsigned long long)sum.refused, (unsigned long long)sum.polls, (unsigned long long)sum.notices);
     return 0;
 }
 

@@ -40,7 +40,7 @@
     X(replies_done,        "replies of several parts that arrived whole")                    \
     X(replies_overtaken,   "given up: the client asked something newer in that slot")        \
     X(replies_expired,     "given up: the client did not go on to read")                     \
-    X(replies_crowded,     "given up: others needed the buffer")                             \
+    X(replies_crowded,     "given up or not kept: too many are being read")                             \
     X(reply_parts,         "parts of replies sent")                                          \
     X(reply_parts_again,   "parts of replies sent again")
 /* clang-format on */

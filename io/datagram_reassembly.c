@@ -16,10 +16,13 @@
 enum {
     CLASSES = 11, /* 2^0 (not used) to 2^10 parts */
     TURN_EXPIRED_MAX = 64, /* assemblies given up in one turn */
+    SWEPT_MAX = 64, /* assemblies looked at when room is short */
     BUSY_WAIT_MS = 20,
 };
 /* So long after a request was refused its other parts are passed over in silence. */
 #define REFUSED_NS (TAEL_NS_PER_S / 200)
+/* Between looks at whose peers are gone. */
+#define SWEEP_NS (TAEL_NS_PER_S / 1000)
 static_assert(1u << (CLASSES - 1) == TAEL_PARTS_MAX, "the largest request has a class");
 
 struct tael_datagram_reassembly {
@@ -27,6 +30,7 @@ struct tael_datagram_reassembly {
     struct tael_datagram_peers *peers;
     const struct tael_datagram_sender *sender;
     uint32_t parts;
+    uint64_t swept_ns;
     struct tael_datagram_assembly *free[CLASSES];
     struct tael_datagram_assembly **chains;
     uint32_t mask;
@@ -202,10 +206,25 @@ static struct tael_datagram common_header(const struct tael_datagram_view *view)
     return header;
 }
 
+/* Gives up what nobody can complete any more, since its peer is forgotten. */
+static void sweep(struct tael_datagram_reassembly *reassembly, uint64_t now_ns) {
+    if (now_ns - reassembly->swept_ns < SWEEP_NS) return;
+    reassembly->swept_ns = now_ns;
+    struct tael_list *link = reassembly->idle.next;
+    for (uint32_t i = 0; i < SWEPT_MAX && link != &reassembly->idle; i++) {
+        struct tael_datagram_assembly *assembly = TAEL_CONTAINER_OF(link, struct tael_datagram_assembly, idle);
+        link = link->next;
+        if (tael_datagram_peers_get(reassembly->peers, assembly->connection) != NULL) continue;
+        reassembly->sender->counters->assemblies_expired++;
+        tael_datagram_reassembly_free(reassembly, assembly);
+    }
+}
+
 /* Sets room aside for a request; NULL when there is none. */
 static struct tael_datagram_assembly *begin(struct tael_datagram_reassembly *reassembly,
                                             struct tael_datagram_peer *peer, const struct tael_datagram_view *view,
                                             uint64_t now_ns) {
+    if (view->part_count > reassembly->options.parts_max - reassembly->parts) sweep(reassembly, now_ns);
     const uint32_t room = reassembly->options.parts_max - reassembly->parts;
     const uint32_t peers_room = reassembly->options.parts_max / 4 - peer->parts;
     if (view->part_count > room || view->part_count > peers_room) return NULL;

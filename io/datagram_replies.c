@@ -12,6 +12,7 @@
 #include <tael/assert.h>
 #include <tael/bits.h>
 #include <tael/completion.h>
+#include <tael/operation.h>
 
 #include "io/part_set.h"
 
@@ -19,6 +20,8 @@ enum {
     REORDERING = 8, /* parts that may well overtake another one */
     SENT_AT_ONCE = 16, /* parts of one reply before the next one's are sent */
     TURN_EXPIRED_MAX = 64,
+    CROWD_MAX = 64, /* kept replies that are looked at when one has to go */
+    ASKED = 256, /* a power of two */
 };
 
 struct held {
@@ -44,6 +47,16 @@ struct held {
     struct tael_list of_peer;
 };
 
+/* What a client said that it has of a reply that is not kept: the sequencer is asked for it, and it begins where the client
+ * stands. */
+struct asked {
+    tael_connection connection;
+    uint64_t token;
+    uint32_t request;
+    uint8_t slot;
+    struct tael_datagram_have have;
+};
+
 struct tael_datagram_replies {
     struct tael_datagram_replies_options options;
     struct tael_datagram_peers *peers;
@@ -52,6 +65,7 @@ struct tael_datagram_replies {
     struct held *free;
     struct held **chains;
     uint32_t mask;
+    struct asked *asked; /* one for each hash; a later one takes an earlier one's place */
     uint32_t count;
     uint32_t pool_count[TAEL_DATAGRAM_REPLY_POOLS_MAX];
     struct tael_list age[TAEL_DATAGRAM_REPLY_POOLS_MAX];
@@ -70,7 +84,8 @@ static uint32_t held_max(const struct tael_datagram_replies_options *options) {
 size_t tael_datagram_replies_size_bytes(const struct tael_datagram_replies_options *options) {
     const uint32_t count = held_max(options);
     return tael_arena_share(sizeof(struct tael_datagram_replies)) + tael_arena_share(count * sizeof(struct held)) +
-           tael_arena_share(tael_power_of_two(count) * sizeof(struct held *));
+           tael_arena_share(tael_power_of_two(count) * sizeof(struct held *)) +
+           tael_arena_share(ASKED * sizeof(struct asked));
 }
 
 struct tael_datagram_replies *tael_datagram_replies_init(struct tael_arena *arena,
@@ -89,6 +104,7 @@ struct tael_datagram_replies *tael_datagram_replies_init(struct tael_arena *aren
         .free = count > 0 ? all : NULL,
         .chains = tael_arena_take(arena, tael_power_of_two(count) * sizeof(struct held *)),
         .mask = tael_power_of_two(count) - 1,
+        .asked = tael_arena_take(arena, ASKED * sizeof(struct asked)),
     };
     for (uint32_t i = 0; i < count; i++) {
         all[i].next = i + 1 < count ? &all[i + 1] : NULL;
@@ -105,10 +121,15 @@ struct tael_datagram_replies *tael_datagram_replies_init(struct tael_arena *aren
 
 /* --- finding --- */
 
+static uint32_t hash_of(const struct tael_datagram_replies *replies, tael_connection connection,
+                        const struct tael_datagram *header) {
+    const uint64_t key[3] = {connection, header->token, header->slot};
+    return (uint32_t)XXH3_64bits_withSeed(key, sizeof key, replies->options.seed);
+}
+
 static struct held **chain_of(struct tael_datagram_replies *replies, tael_connection connection,
                               const struct tael_datagram *header) {
-    const uint64_t key[3] = {connection, header->token, header->slot};
-    return &replies->chains[(uint32_t)XXH3_64bits_withSeed(key, sizeof key, replies->options.seed) & replies->mask];
+    return &replies->chains[hash_of(replies, connection, header) & replies->mask];
 }
 
 /* What is kept for this session's slot at this peer; NULL: nothing. */
@@ -155,24 +176,47 @@ static struct held *oldest_of(const struct tael_list *list, size_t offset) {
     return link == NULL ? NULL : (struct held *)(void *)((char *)link - offset);
 }
 
-/* Sees to it that one more of this pool may be kept for this peer. */
-static void make_room(struct tael_datagram_replies *replies, struct tael_datagram_peer *peer, uint32_t pool) {
+static uint32_t held_by(struct tael_datagram_replies *replies, const struct held *held) {
+    const struct tael_datagram_peer *peer = tael_datagram_peers_get(replies->peers, held->connection);
+    return peer == NULL ? UINT32_MAX : peer->held[held->reply->pool];
+}
+
+/* Among the oldest of a pool that is all held, the first of whose peer holds most. */
+static struct held *most_held(struct tael_datagram_replies *replies, uint32_t pool) {
+    struct held *most = NULL;
+    uint32_t looked_at = 0;
+    struct tael_list *link = replies->age[pool].next;
+    for (; link != &replies->age[pool] && looked_at < CROWD_MAX; link = link->next, looked_at++) {
+        struct held *held = TAEL_CONTAINER_OF(link, struct held, age);
+        if (most == NULL || held_by(replies, held) > held_by(replies, most)) most = held;
+    }
+    return most;
+}
+
+/* Sees to it that one more of this pool may be kept for this peer. False: all that are kept have a better claim. */
+static bool make_room(struct tael_datagram_replies *replies, struct tael_datagram_peer *peer, uint32_t pool,
+                      uint64_t now_ns) {
     const uint32_t all = replies->options.held_max[pool];
     const uint32_t share = all < 4 ? 1 : all / 4;
     struct held *leaving = NULL;
+    bool has_less = false;
     if (peer->held[pool] >= share) {
         leaving = oldest_of(&peer->replies[pool], offsetof(struct held, of_peer));
     } else if (replies->pool_count[pool] >= all) {
-        leaving = oldest_of(&replies->age[pool], offsetof(struct held, age));
+        leaving = most_held(replies, pool);
+        has_less = peer->held[pool] < held_by(replies, leaving) - 1;
+        if (!has_less) leaving = oldest_of(&replies->age[pool], offsetof(struct held, age));
+    } else {
+        return true;
     }
-    if (leaving == NULL) return;
     replies->sender->counters->replies_crowded++;
+    if (!has_less && now_ns - leaving->begun_ns < TAEL_REPLY_SLICE_NS) return false;
     give_up(replies, leaving);
+    return true;
 }
 
 static struct held *begin(struct tael_datagram_replies *replies, struct tael_datagram_peer *peer,
                           struct tael_reply *reply, const struct tael_datagram *header, uint64_t now_ns) {
-    make_room(replies, peer, reply->pool);
     struct held *held = replies->free;
     TAEL_ASSERT(held != NULL);
     replies->free = held->next;
@@ -240,9 +284,8 @@ static uint32_t had_end(const struct held *held) {
     return 0;
 }
 
-/* The client waits: all that is missing is lost, of which as much as its window has is sent. */
-static void repeat_all(struct held *held, uint64_t now_ns) {
-    if (now_ns - held->sent_ns < TAEL_REPLY_QUIET_NS) return;
+/* All that is missing is lost, of which as much as the client's window has is sent. */
+static void repeat_missing(struct held *held) {
     const struct tael_part_set lost = missing(held, held->next_part);
     tael_part_set_clear(&held->again);
     uint32_t count = 0;
@@ -253,6 +296,11 @@ static void repeat_all(struct held *held, uint64_t now_ns) {
     }
     held->resent = held->again;
     held->overtaking = held->next_part;
+}
+
+/* The client waits in vain, unless something was sent just now. */
+static void repeat_all(struct held *held, uint64_t now_ns) {
+    if (now_ns - held->sent_ns >= TAEL_REPLY_QUIET_NS) repeat_missing(held);
 }
 
 /* The client got more: what later ones have overtaken is lost. */
@@ -283,6 +331,36 @@ static bool take_have(struct held *held, const struct tael_datagram_have *have) 
     return any(&more);
 }
 
+/* --- replies that are asked for again --- */
+
+static void asked_note(struct tael_datagram_replies *replies, const struct tael_datagram_peer *peer,
+                       const struct tael_datagram *header, const struct tael_datagram_have *have) {
+    const tael_connection connection = tael_datagram_peers_handle(replies->peers, peer);
+    replies->asked[hash_of(replies, connection, header) & (ASKED - 1)] = (struct asked){.connection = connection,
+                                                                                        .token = header->token,
+                                                                                        .request = header->request,
+                                                                                        .slot = header->slot,
+                                                                                        .have = *have};
+}
+
+/* Begins where its client stands, if that is known. Not so for a read: its parts are those of another run. */
+static void asked_apply(struct tael_datagram_replies *replies, struct held *held) {
+    const struct tael_datagram *header = &held->header;
+    struct asked *asked = &replies->asked[hash_of(replies, held->connection, header) & (ASKED - 1)];
+    if (asked->connection != held->connection || asked->token != header->token || asked->slot != header->slot) return;
+    asked->connection = TAEL_CONNECTION_NONE;
+    if (asked->request != header->request || asked->have.parts != held->part_count) return;
+    if (tael_operation_info(header->operation).kind == TAEL_OPERATION_READ) return;
+    memcpy(&held->have, asked->have.bits, sizeof held->have);
+    tael_part_set_limit(&held->have, held->part_count);
+    held->next_part = had_end(held);
+    held->window = asked->have.window;
+    held->had = tael_part_set_count(&held->have);
+    repeat_missing(held);
+}
+
+/* --- what others call --- */
+
 void tael_datagram_replies_hold(struct tael_datagram_replies *replies, struct tael_datagram_peer *peer,
                                 struct tael_reply *reply, const struct tael_datagram *header, uint64_t now_ns) {
     struct tael_datagram_counters *counters = replies->sender->counters;
@@ -305,8 +383,13 @@ void tael_datagram_replies_hold(struct tael_datagram_replies *replies, struct ta
         counters->replies_overtaken++;
         give_up(replies, held);
     }
+    if (!make_room(replies, peer, reply->pool, now_ns)) {
+        TAEL_ASSERT(tael_ring_push(replies->sent, reply));
+        return;
+    }
     counters->replies++;
     held = begin(replies, peer, reply, header, now_ns);
+    asked_apply(replies, held);
     sending_update(replies, held);
 }
 
@@ -314,7 +397,10 @@ bool tael_datagram_replies_heard(struct tael_datagram_replies *replies, struct t
                                  const struct tael_datagram *header, const struct tael_datagram_have *have,
                                  uint64_t now_ns) {
     struct held *held = slot_find(replies, peer, header);
-    if (held == NULL || held->header.request != header->request) return false;
+    if (held == NULL || held->header.request != header->request) {
+        if (have != NULL) asked_note(replies, peer, header, have);
+        return false;
+    }
     /* What is said of another number of parts is said of an earlier run of a read. */
     const bool says = have != NULL && have->parts == held->part_count;
     if (says && take_have(held, have)) {

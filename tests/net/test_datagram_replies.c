@@ -359,19 +359,18 @@ static void test_a_reply_is_given_up_after_a_second_without_progress(void **unus
     assert_int_equal(rig_replies_out(&rig), 0);
     assert_int_equal(rig_counters(&rig)->replies_expired, 1);
     (void)rig_discard(&rig);
-    /* The client goes on: the sequencer is asked, and the reply comes again from its beginning. */
-    have(&about, 40, range(0, 3));
+    /* The client goes on: the sequencer is asked, and the reply goes on where the client stands. */
+    have(&about, 40, without(range(0, 12), 3, 5));
     struct tael_message *message = rig_message(&rig);
     assert_int_equal(message->kind, TAEL_MESSAGE_POLL);
     assert_int_equal(message->request, 1);
+    message->operation = TAEL_OPERATION_create_transfers;
     assert_true(rig_reply(&rig, message, size, 9));
     rig_release(&rig, message);
     (void)rig_turn(&rig, 0);
-    expect_sent(9, size, range(0, 16));
-    have(&about, 40, range(0, 16));
-    expect_sent(9, size, range(16, 32));
-    have(&about, 40, range(0, 32));
-    expect_sent(9, size, range(32, 40));
+    expect_sent(9, size, with(range(3, 5), range(12, 26)));
+    have(&about, 40, range(0, 26));
+    expect_sent(9, size, range(26, 40));
     have(&about, 40, range(0, 40));
     assert_int_equal(rig_replies_out(&rig), 0);
     have(&about, 40, range(0, 40)); /* once more: nobody is asked */
@@ -434,7 +433,14 @@ static void test_a_read_run_again_takes_the_place_of_the_first(void **unused) {
 
 /* --- short of buffers --- */
 
-static void test_a_peer_gives_up_its_own_oldest(void **unused) {
+/* Whether the reply to a slot's first request is still kept: else the sequencer is asked. */
+static bool is_kept(const struct tael_endpoint *peer, uint8_t slot) {
+    const struct tael_datagram about = request_of(slot, 1);
+    rig_poll_request(&rig, peer, &about);
+    return rig_release_all(&rig) == 0;
+}
+
+static void test_a_peer_with_its_share_gives_up_its_own(void **unused) {
     (void)unused;
     const uint32_t share = rig.options.replies_held_max[RIG_POOL_LARGE] / 4;
     const struct tael_endpoint other = rig_endpoint(2);
@@ -446,30 +452,56 @@ static void test_a_peer_gives_up_its_own_oldest(void **unused) {
     /* Those of the other pool are counted by themselves. */
     (void)answered(&from, 20, 1, 2 * PART, 2);
     assert_int_equal(rig_replies_out(&rig), 2 + share);
-    (void)rig_discard(&rig);
-    const struct tael_datagram about = request_of(9, 1);
-    rig.now_ns += TAEL_REPLY_QUIET_NS;
-    rig_poll_request(&rig, &from, &about);
-    assert_null(rig_message(&rig)); /* the newest is there */
+    /* The first ones have their time; then they give way, the oldest first. */
+    assert_true(is_kept(&from, 0));
+    rig.now_ns += TAEL_REPLY_SLICE_NS;
+    (void)answered(&from, 30, 1, 10 * PART, 2);
+    assert_int_equal(rig_replies_out(&rig), 2 + share);
+    assert_false(is_kept(&from, 0));
+    assert_true(is_kept(&from, 1));
+    assert_true(is_kept(&from, 30));
+    assert_true(is_kept(&other, 0));
 }
 
-static void test_when_all_are_held_the_oldest_goes(void **unused) {
+static void test_when_all_are_held_each_has_its_time(void **unused) {
     (void)unused;
     const uint32_t held_max = rig.options.replies_held_max[RIG_POOL_LARGE];
-    struct tael_endpoint peers[13];
+    struct tael_endpoint peers[14];
     assert_int_equal(held_max, 12);
-    for (uint32_t i = 0; i < 13; i++) {
+    for (uint32_t i = 0; i < 14; i++) {
+        if (i == 13) rig.now_ns += TAEL_REPLY_SLICE_NS;
         peers[i] = rig_endpoint(10 + i);
         rig_open(&rig, &peers[i], TAEL_DATAGRAM_SIZE_ETHERNET, WINDOW);
         (void)answered(&peers[i], 0, 1, 10 * PART, 1);
         (void)rig_discard(&rig);
     }
     assert_int_equal(rig_replies_out(&rig), held_max);
-    const struct tael_datagram about = request_of(0, 1);
-    rig_poll_request(&rig, &peers[0], &about);
-    assert_int_equal(rig_release_all(&rig), 1);
-    rig_poll_request(&rig, &peers[1], &about);
-    assert_int_equal(rig_release_all(&rig), 0);
+    assert_false(is_kept(&peers[0], 0)); /* its time was over when the last one came */
+    assert_true(is_kept(&peers[1], 0));
+    assert_false(is_kept(&peers[12], 0)); /* came too early */
+    assert_true(is_kept(&peers[13], 0));
+}
+
+static void test_who_holds_little_takes_from_who_holds_most(void **unused) {
+    (void)unused;
+    struct tael_endpoint peers[5];
+    for (uint32_t i = 0; i < 4; i++) {
+        peers[i] = rig_endpoint(10 + i);
+        rig_open(&rig, &peers[i], TAEL_DATAGRAM_SIZE_ETHERNET, WINDOW);
+        for (uint8_t slot = 0; slot < 3; slot++) (void)answered(&peers[i], slot, 1, 10 * PART, 1);
+        (void)rig_discard(&rig);
+    }
+    peers[4] = rig_endpoint(20);
+    rig_open(&rig, &peers[4], TAEL_DATAGRAM_SIZE_ETHERNET, WINDOW);
+    (void)answered(&peers[4], 0, 1, 10 * PART, 1);
+    assert_true(is_kept(&peers[4], 0));
+    assert_false(is_kept(&peers[0], 0));
+    /* However much the others ask, what little it has stays. */
+    for (uint8_t slot = 10; slot < 30; slot++) {
+        for (uint32_t i = 0; i < 4; i++) (void)answered(&peers[i], slot, 1, 10 * PART, 1);
+        (void)rig_discard(&rig);
+    }
+    assert_true(is_kept(&peers[4], 0));
 }
 
 static void test_what_nobody_waits_for_is_returned(void **state) {
@@ -550,8 +582,9 @@ int main(void) {
         TEST(test_a_newer_request_in_the_slot_gives_it_up),
         TEST(test_the_same_reply_again_is_sent_on_from_the_first_buffer),
         TEST(test_a_read_run_again_takes_the_place_of_the_first),
-        TEST(test_a_peer_gives_up_its_own_oldest),
-        TEST(test_when_all_are_held_the_oldest_goes),
+        TEST(test_a_peer_with_its_share_gives_up_its_own),
+        TEST(test_when_all_are_held_each_has_its_time),
+        TEST(test_who_holds_little_takes_from_who_holds_most),
         TEST(test_what_nobody_waits_for_is_returned),
         TEST(test_the_reply_goes_where_the_last_datagram_came_from),
         TEST(test_closing_returns_everything),

@@ -324,6 +324,7 @@ bool rig_reply(struct rig *rig, const struct tael_message *message, uint32_t bod
     reply->frame->reply.operation = message->operation;
     uint8_t *body = (uint8_t *)(reply->frame + 1);
     for (uint32_t i = 0; i < body_size; i++) body[i] = rig_byte(op, i);
+    if (message->operation == TAEL_OPERATION_register) memcpy(body, &message->token, sizeof message->token);
     TAEL_ASSERT(tael_ring_push(&rig->link.replies, reply));
     return true;
 }

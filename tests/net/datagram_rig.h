@@ -101,7 +101,8 @@ struct tael_message *rig_message(struct rig *rig);
 void rig_release(struct rig *rig, struct tael_message *message);
 /* Takes and releases all messages: how many. */
 uint32_t rig_release_all(struct rig *rig);
-/* What the message asked for, with a body of so many bytes, which are rig_byte(op, i). False: there is no buffer. */
+/* What the message asked for, with a body of so many bytes, which are rig_byte(op, i); a register's begins with its
+ * token. False: there is no buffer. */
 bool rig_reply(struct rig *rig, const struct tael_message *message, uint32_t body_size, uint64_t op);
 bool rig_notice(struct rig *rig, const struct tael_message *message, uint16_t code, uint16_t wait_ms);
 uint8_t rig_byte(uint64_t op, uint32_t index);

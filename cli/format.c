@@ -21,7 +21,7 @@
     X(S, NUMBER, transfers_max, "N", TAEL_TRANSFERS_MIN, TAEL_TRANSFERS_MAX, TAEL_TRANSFERS_DEFAULT,                   \
       "most transfers; `tael start` can raise it")                                                                     \
     X(S, NUMBER, sessions_max, "N", TAEL_SESSIONS_MIN, TAEL_SESSIONS_MAX, TAEL_SESSIONS_DEFAULT,                       \
-      "most clients at once, by datagram each slot counts; `tael start` can raise it")                                                               \
+      "most clients at once, by datagram each slot counts; `tael start` can raise it")                                 \
     X(S, SIZE, segment_size, "BYTES", TAEL_SEGMENT_SIZE_MIN, TAEL_SEGMENT_SIZE_MAX, TAEL_SEGMENT_SIZE_DEFAULT,         \
       "of the log's files; for good")                                                                                  \
     X(S, FLAG, json, "", 0, 0, false, "print one JSON object")

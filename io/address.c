@@ -80,6 +80,15 @@ uint16_t tael_address_port(const struct tael_address *address) {
     return ntohs(port);
 }
 
+bool tael_address_ipv4(const struct tael_address *address, uint32_t *ipv4, uint16_t *port) {
+    struct sockaddr_in v4;
+    if (address->storage.ss_family != AF_INET) return false;
+    memcpy(&v4, &address->storage, sizeof v4);
+    *ipv4 = ntohl(v4.sin_addr.s_addr);
+    *port = ntohs(v4.sin_port);
+    return true;
+}
+
 bool tael_address_is_loopback(const struct tael_address *address) {
     if (address->storage.ss_family == AF_INET) {
         struct sockaddr_in in;

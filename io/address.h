@@ -24,6 +24,9 @@ const char *tael_address_format(const struct tael_address *address, char text[st
 /* The port, in the machine's byte order. */
 uint16_t tael_address_port(const struct tael_address *address);
 
+/* Address and port in the machine's byte order; false where it is not of IPv4. */
+bool tael_address_ipv4(const struct tael_address *address, uint32_t *ipv4, uint16_t *port);
+
 /* True for 127.0.0.0/8 and ::1. */
 bool tael_address_is_loopback(const struct tael_address *address);
 

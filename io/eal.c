@@ -118,10 +118,15 @@ static int words_make(const struct tael_eal_options *options, uint32_t processor
     return 0;
 }
 
-/* EAL pins the thread that starts it, and learns from its affinity where its own threads may run. */
+/* EAL pins the thread that starts it, and learns from its affinity where its own threads may run. Signals are for threads of ours: one that
+ * EAL's took would end the process. */
 static int init_and_keep_affinity(struct tael_eal_words *words, const cpu_set_t *set, size_t size) {
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     const int parsed = rte_eal_init((int)words->count, words->words);
     const int error = -rte_errno;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     sched_setaffinity(0, size, set);
     return parsed < 0 ? (error == 0 ? -EINVAL : error) : parsed;
 }

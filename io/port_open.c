@@ -47,10 +47,11 @@ static uint32_t buffer_size(const struct tael_port_options *options) {
 }
 
 uint32_t tael_port_memory_mib(const struct tael_port_options *options) {
-    const uint64_t packet = tael_power_of_two(buffer_size(options)) + RTE_PKTMBUF_HEADROOM + sizeof(struct rte_mbuf) +
+    const uint32_t packet = buffer_size(options) + RTE_PKTMBUF_HEADROOM + (uint32_t)sizeof(struct rte_mbuf) +
                             2 * RTE_CACHE_LINE_SIZE;
     const uint64_t packets = pool_packets(options, options->receive_descriptors, options->transmit_descriptors);
-    return (uint32_t)((options->queues * packets * packet) >> 20) + DRIVER_MEMORY_MIB;
+    /* In small pages a packet does not cross from one into the next. */
+    return (uint32_t)((options->queues * packets * tael_power_of_two(packet)) >> 20) + DRIVER_MEMORY_MIB;
 }
 
 /* What is known of a device while it is opened. */

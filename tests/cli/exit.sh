@@ -61,6 +61,13 @@ expect 2 "DIR is missing" inspect
 expect 1 "No such file" inspect /nonexistent
 expect 1 "there is no ledger here" inspect "$files"
 
+expect 2 "no ADDR:PORT" start --listen here /nonexistent
+expect 2 "--eal needs an --address" start --eal "" /nonexistent
+expect 2 "--address is for --eal" start --address 10.0.0.1 /nonexistent
+for address in 10.0.0 10.0.0.1/24 10.0.0.1:x 127.0.0.1 224.0.0.1 ::1; do
+    expect 2 "takes the IPv4 address of one host" start --eal "" --address "$address" /nonexistent
+done
+
 # What can't be written hasn't been done.
 if "$tael" version >/dev/full 2>/dev/null; then
     echo "tael version >/dev/full: status 0" >&2

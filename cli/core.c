@@ -27,6 +27,7 @@ static struct tael_sequencer_options sequencer_options(const struct tael_core_op
         .replies_small = options->replies_small,
         .replies_large = options->replies_large,
         .reads_max = options->reads_max,
+        .acknowledges_early = options->superblock->scratch != 0,
     };
 }
 

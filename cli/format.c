@@ -24,6 +24,7 @@
       "most clients at once, by datagram each slot counts; `tael start` can raise it")                                 \
     X(S, SIZE, segment_size, "BYTES", TAEL_SEGMENT_SIZE_MIN, TAEL_SEGMENT_SIZE_MAX, TAEL_SEGMENT_SIZE_DEFAULT,         \
       "of the log's files; for good")                                                                                  \
+    X(S, FLAG, scratch, "", 0, 0, false, "for measuring: acknowledges before it is durable; for good")                 \
     X(S, FLAG, json, "", 0, 0, false, "print one JSON object")
 TAEL_OPTIONS_DEFINE(format_options, FORMAT_OPTIONS);
 
@@ -46,6 +47,7 @@ static int ledger_make(const struct format_options *options, struct tael_disk *d
                 .sessions_max = options->sessions_max,
                 .segment_size = options->segment_size,
             },
+        .scratch = options->scratch,
         .segments = 1,
     };
     int error = random_fill(&format.log_id, sizeof format.log_id);
@@ -63,15 +65,17 @@ static int print_made(const struct format_options *options, const char *path,
     char cluster_buffer[TAEL_WIDE_TEXT_SIZE];
     const char *cluster = tael_wide_format(options->cluster, cluster_buffer);
     if (options->json) {
-        return tael_json_print(json_pack(
-            "{s:s, s:s, s:I, s:I, s:I, s:I}", "directory", path, "cluster", cluster, "accounts_max",
-            (json_int_t)limits->accounts_max, "transfers_max", (json_int_t)limits->transfers_max, "sessions_max",
-            (json_int_t)limits->sessions_max, "segment_size", (json_int_t)limits->segment_size));
+        return tael_json_print(json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:b}", "directory", path, "cluster", cluster,
+                                         "accounts_max", (json_int_t)limits->accounts_max, "transfers_max",
+                                         (json_int_t)limits->transfers_max, "sessions_max",
+                                         (json_int_t)limits->sessions_max, "segment_size",
+                                         (json_int_t)limits->segment_size, "scratch", superblock->scratch != 0));
     }
     char accounts[TAEL_NUMBER_TEXT_SIZE], transfers[TAEL_NUMBER_TEXT_SIZE], sessions[TAEL_NUMBER_TEXT_SIZE];
     printf("formatted %s: cluster %s, up to %s accounts, %s transfers, %s sessions\n", path, cluster,
            tael_number_format(limits->accounts_max, accounts), tael_number_format(limits->transfers_max, transfers),
            tael_number_format(limits->sessions_max, sessions));
+    if (superblock->scratch != 0) printf(TAEL_SCRATCH_TEXT "\n");
     return TAEL_EXIT_DONE;
 }
 

@@ -27,6 +27,7 @@ struct tael_server_times {
 /* What the server hands it. All of it outlives the ingress. */
 struct tael_ingress_site {
     tael_u128 cluster;
+    bool is_scratch; /* what the ledger acknowledges may not be durable: those who are told so should know it */
     struct tael_arena *arena;
     struct io_uring *ring;
     struct tael_link *link;
@@ -42,6 +43,7 @@ struct tael_ingress_site {
 struct tael_ingress {
     const char *name; /* of its role, for people */
     void *context;
+    bool serves_scratch; /* it can tell its clients that what they are told may not be durable */
     uint32_t messages_max; /* requests lent to the sequencer at once; the link's rings hold as many */
     /* Of the arena, for so many reply buffers. */
     size_t (*size_bytes)(const void *context, uint32_t replies_small, uint32_t replies_large);

@@ -149,13 +149,13 @@ static json_t *superblock_json(const struct tael_superblock *superblock) {
         if (superblock->skipped_ops[i] != 0) json_array_append_new(skipped, number_json(superblock->skipped_ops[i]));
     }
     const struct tael_superblock_limits *limits = &superblock->limits;
-    return json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:o}", "format_version",
+    return json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:b, s:o}", "format_version",
                      (json_int_t)superblock->format_version, "version", (json_int_t)superblock->version, "incarnation",
                      (json_int_t)superblock->incarnation, "term", (json_int_t)superblock->term, "cluster",
                      u128_json(superblock->cluster), "format_time", time_json(superblock->format_time), "accounts_max",
                      (json_int_t)limits->accounts_max, "transfers_max", (json_int_t)limits->transfers_max,
                      "sessions_max", (json_int_t)limits->sessions_max, "segment_size", (json_int_t)limits->segment_size,
-                     "skipped_ops", skipped);
+                     "scratch", superblock->scratch != 0, "skipped_ops", skipped);
 }
 
 static json_t *segment_json(struct inspection *inspection, uint64_t number) {

@@ -17,6 +17,9 @@ const char *tael_number_format(uint64_t number, char buffer[static TAEL_NUMBER_T
 /* 1234567 cents as "12,345.67". Returns `buffer`. */
 const char *tael_cents_format(uint64_t cents, char buffer[static TAEL_NUMBER_TEXT_SIZE]);
 
+/* What a ledger is that was formatted with --scratch. */
+#define TAEL_SCRATCH_TEXT "a scratch ledger, for measuring: it acknowledges before it is durable"
+
 /* One line on stderr for the administrator of a server, behind what stdout has. Any thread. */
 __attribute__((format(printf, 1, 2))) void tael_say(const char *format, ...);
 /* One line of the server's counters, on stderr. */

@@ -146,11 +146,26 @@ static void tell_limit(const char *option, uint64_t asked, uint64_t before, uint
     }
 }
 
+/* A scratch ledger is served only by those who tell their clients what it is. 0, or -EPERM. */
+static int scratch_accept(const struct tael_server *server, struct tael_report *report) {
+    if (server->superblock.scratch == 0) return 0;
+    for (uint32_t i = 0; i < server->options->ingress_count; i++) {
+        if (server->options->ingresses[i].serves_scratch) continue;
+        tael_report_set(report, "this is " TAEL_SCRATCH_TEXT
+                                ". Clients by TCP would not be told so, and are not served from it");
+        return -EPERM;
+    }
+    tael_say("this is " TAEL_SCRATCH_TEXT);
+    return 0;
+}
+
 /* Takes the memory for the ledger as it is about to be, before its superblock says so: limits never fall again. */
 static int memory_accept(void *context, const struct tael_superblock *superblock, struct tael_report *report) {
     struct tael_server *server = context;
     struct tael_budget budget = {0};
     server->superblock = *superblock;
+    int error = scratch_accept(server, report);
+    if (error != 0) return error;
     budget_fill(server, &budget);
     if (!server->options->is_quiet) {
         char text[TAEL_CORE_MAP_TEXT_SIZE];
@@ -159,7 +174,7 @@ static int memory_accept(void *context, const struct tael_superblock *superblock
         printf("memory, at most:\n");
         tael_budget_print(&budget, stdout);
     }
-    const int error = tael_memory_map(&server->arena, tael_budget_total(&budget) + TAEL_SECTOR_SIZE);
+    error = tael_memory_map(&server->arena, tael_budget_total(&budget) + TAEL_SECTOR_SIZE);
     if (error != 0) {
         tael_report_set(report, "no memory for a ledger of this size: %s; nothing was changed", strerror(-error));
         return error;
@@ -306,6 +321,7 @@ static int ingresses_open(struct tael_server *server) {
         const struct tael_ingress *ingress = &server->options->ingresses[i];
         const struct tael_ingress_site site = {
             .cluster = server->superblock.cluster,
+            .is_scratch = server->superblock.scratch != 0,
             .arena = &server->arena,
             .ring = &server->net_seat->loop.ring,
             .link = &server->links[i],

@@ -24,6 +24,7 @@ struct finding {
     uint64_t accounts;
     uint64_t transfers;
     bool balanced;
+    bool scratch;
     tael_u128 digest;
     char log[512]; /* what the log holds, in words */
     const char *problem;
@@ -35,10 +36,10 @@ static int print_finding(const struct verify_options *options, const struct find
                    tael_u128_low(finding->digest));
     const int status = finding->problem == NULL ? TAEL_EXIT_DONE : TAEL_EXIT_FAILED;
     if (options->json) {
-        const int printed =
-            tael_json_print(json_pack("{s:b, s:I, s:I, s:I, s:b, s:s}", "ok", finding->problem == NULL, "op",
-                                      (json_int_t)finding->op, "accounts", (json_int_t)finding->accounts, "transfers",
-                                      (json_int_t)finding->transfers, "balanced", finding->balanced, "digest", digest));
+        const int printed = tael_json_print(json_pack(
+            "{s:b, s:I, s:I, s:I, s:b, s:b, s:s}", "ok", finding->problem == NULL, "op", (json_int_t)finding->op,
+            "accounts", (json_int_t)finding->accounts, "transfers", (json_int_t)finding->transfers, "balanced",
+            finding->balanced, "scratch", finding->scratch, "digest", digest));
         return status == TAEL_EXIT_DONE ? printed : status;
     }
     char accounts[TAEL_NUMBER_TEXT_SIZE], transfers[TAEL_NUMBER_TEXT_SIZE];
@@ -48,6 +49,7 @@ static int print_finding(const struct verify_options *options, const struct find
     printf("transfers  %s, burnt ids included\n", tael_number_format(finding->transfers, transfers));
     printf("balanced   %s\n", finding->balanced ? "yes: debits equal credits in every ledger" : "NO");
     printf("digest     %s\n", digest);
+    if (finding->scratch) printf("scratch    " TAEL_SCRATCH_TEXT "\n");
     return status;
 }
 
@@ -114,7 +116,7 @@ static int verify_run(const void *options_any, int operands_count, char **operan
     const struct tael_data_directory_options directory = {.read_only = true};
     const int opened = tael_offline_open(&offline, &tael_command_verify, operands[0], &directory);
     if (opened != TAEL_EXIT_DONE) return opened;
-    struct finding finding = {0};
+    struct finding finding = {.scratch = offline.superblock.scratch != 0};
     int status = examine(&offline, options, operands[0], &finding);
     tael_offline_close(&offline);
     if (status == TAEL_EXIT_DONE || options->json) {

@@ -226,6 +226,11 @@ static bool answer(struct tael_sequencer *sequencer, const struct tael_block *bl
     return true;
 }
 
+/* The last op that a reply may show. */
+static uint64_t may_be_shown(const struct tael_sequencer *sequencer) {
+    return sequencer->options.acknowledges_early ? sequencer->op : sequencer->input.durable;
+}
+
 /* Blocks are written again only when they are durable. */
 static void give_back_blocks(struct tael_sequencer *sequencer) {
     struct tael_block_queue *closed = &sequencer->blocks_closed;
@@ -238,7 +243,8 @@ static void give_back_blocks(struct tael_sequencer *sequencer) {
 static uint32_t answer_blocks(struct tael_sequencer *sequencer) {
     const struct tael_block_queue *closed = &sequencer->blocks_closed;
     const uint64_t applied = tael_watermark_read(&sequencer->worker->board.applied);
-    const uint64_t finished = applied < sequencer->input.durable ? applied : sequencer->input.durable;
+    const uint64_t shown_max = may_be_shown(sequencer);
+    const uint64_t finished = applied < shown_max ? applied : shown_max;
     uint32_t work = 0;
     while (sequencer->blocks_answered < closed->count && work < TAEL_SEQUENCER_TURN) {
         const struct tael_block *block = block_at(closed, sequencer->blocks_answered);
@@ -277,7 +283,7 @@ static uint32_t answer_reads(struct tael_sequencer *sequencer) {
         work++;
     }
     struct tael_read *next;
-    for (read = tael_reads_take_durable(&sequencer->reads, sequencer->input.durable); read != NULL; read = next) {
+    for (read = tael_reads_take_durable(&sequencer->reads, may_be_shown(sequencer)); read != NULL; read = next) {
         next = read->next;
         tael_answer_read(sequencer, read);
         read_end(sequencer, read);

@@ -52,6 +52,8 @@ struct tael_sequencer_options {
     uint32_t replies_small; /* buffers of TAEL_REPLY_SMALL_SIZE; at least 2 */
     uint32_t replies_large; /* buffers of TAEL_REPLY_LARGE_SIZE; at least 2 */
     uint32_t reads_max; /* reads waiting and running */
+    /* Answers when applied, durable or not: for measuring. Invariant 4 does not hold then. */
+    bool acknowledges_early;
 };
 
 /* What the turn needs to know of the world. */

@@ -111,6 +111,7 @@ void tael_superblock_print(FILE *out, const struct tael_superblock *superblock) 
     print_u64(out, "transfers max", superblock->limits.transfers_max);
     print_u64(out, "sessions max", superblock->limits.sessions_max);
     print_u64(out, "segment size", superblock->limits.segment_size);
+    print_u64(out, "scratch", superblock->scratch);
     for (uint32_t i = 0; i < TAEL_SKIPPED_OPS_MAX; i++) {
         if (superblock->skipped_ops[i] != 0) print_u64(out, "skipped op", superblock->skipped_ops[i]);
     }
@@ -225,6 +226,7 @@ int tael_data_directory_format(struct tael_disk *disk, const struct tael_format_
         .term = 1,
         .format_time = options->format_time_ns,
         .limits = options->limits,
+        .scratch = options->scratch ? 1 : 0,
     };
     tael_superblock_seal(&made);
     error = tael_disk_directory_make(disk, TAEL_LOG_DIRECTORY);

@@ -25,6 +25,7 @@ struct tael_format_options {
     tael_u128 hash_key; /* random */
     uint64_t format_time_ns; /* since 1970 */
     struct tael_superblock_limits limits;
+    bool scratch; /* for measuring: it will acknowledge before it is durable */
     uint32_t segments; /* prepared now; the first blocks need not wait for them. At least 1 */
 };
 

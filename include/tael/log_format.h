@@ -44,9 +44,11 @@ struct tael_superblock {
     uint64_t format_time; /* ns since 1970 */
     struct tael_superblock_limits limits;
     uint64_t skipped_ops[TAEL_SKIPPED_OPS_MAX]; /* ops that replay leaves out, see docs/operations.md; 0 unused */
-    uint8_t reserved[3728];
+    uint64_t scratch; /* 1: made for measuring, what is acknowledged may not be durable; else 0. Fixed at format */
+    uint8_t reserved[3720];
 };
 static_assert(sizeof(struct tael_superblock) == TAEL_SECTOR_SIZE, "one sector");
+static_assert(offsetof(struct tael_superblock, scratch) == 368, "log format");
 
 /* The first sector of a segment: written before the segment's first block, and durable before that block is announced. */
 struct tael_segment_header {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The life of a ledger from the command line: format, start, a second start, demo, stop, verify, skip-op, limits raised,
-# a port that is taken, the counters, also of several workers, that an idle server sleeps, and where its threads run.
+# a port that is taken, the counters, also of several workers, that an idle server sleeps, where its threads run, and scratch ledgers.
 # usage: life.sh PATH-OF-TAEL
 tael=$1
 work=$(mktemp -d)
@@ -161,4 +161,14 @@ stop TERM
 "$tael" start --listen 127.0.0.1:0 --idle=often "$dir" >/dev/null 2>"$work/err"
 [ $? = 2 ] || fail "--idle=often"
 grep -q "idle is sleep or spin" "$work/err" || fail "--idle says: $(cat "$work/err")"
+# A scratch ledger says what it is, and is not served by TCP.
+scratch=$work/scratch
+"$tael" format --scratch --segment-size 4M "$scratch" >"$work/out" || fail "format --scratch"
+grep -q "a scratch ledger, for measuring" "$work/out" || fail "format --scratch says: $(cat "$work/out")"
+"$tael" start --listen 127.0.0.1:0 "$scratch" >"$work/out" 2>"$work/err" && fail "a scratch ledger is served by TCP"
+grep -q "this is a scratch ledger" "$work/err" || fail "a scratch ledger by TCP: $(cat "$work/err")"
+"$tael" verify "$scratch" | grep -q "^scratch" || fail "verify does not show a scratch ledger"
+"$tael" verify --json "$scratch" | grep -q '"scratch": *true' || fail "verify --json of a scratch ledger"
+"$tael" inspect "$scratch" | grep -q "scratch *\(true\|yes\)" || fail "inspect: $("$tael" inspect "$scratch")"
+"$tael" verify --json "$dir" | grep -q '"scratch": *false' || fail "verify --json of a ledger"
 echo "all held, $op ops"

@@ -45,6 +45,7 @@ static struct tael_sequencer_options sequencer_options(const struct bench_option
         .replies_small = options->replies_small,
         .replies_large = options->replies_large,
         .reads_max = options->reads_max,
+        .acknowledges_early = options->acknowledges_early,
     };
 }
 

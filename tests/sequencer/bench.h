@@ -26,6 +26,7 @@ struct bench_options {
     uint32_t replies_large;
     uint32_t reads_max;
     uint64_t skipped_op; /* 0 none */
+    bool acknowledges_early;
 };
 
 /* A message that net received, with room for the largest body. */

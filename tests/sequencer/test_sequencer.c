@@ -1066,6 +1066,50 @@ static void test_reads_are_bounded_and_the_rest_stays_in_the_ring(void **state) 
     for (uint32_t i = 0; i < 4; i++) expect_frame(TAEL_COMMAND_REPLY);
 }
 
+/* --- scratch ledgers --- */
+
+static void test_early_acknowledgements_wait_for_no_disk(void **state) {
+    (void)state;
+    struct bench_options options = options_default;
+    options.acknowledges_early = true;
+    open_with(options);
+    bench.durable_held = true;
+    struct client client = client_open(5);
+    client_create(&client, 3);
+    send_read(&client, 1, 100, 0);
+    bench_run(&bench);
+    expect_frame(TAEL_COMMAND_REPLY);
+    assert_int_equal(seen.frame.reply.op, 2);
+    bench.worker_stalled = true; /* but for the ledger they do wait */
+    send_events(&client, TAEL_OPERATION_create_transfers, 1);
+    bench_run(&bench);
+    expect_silence();
+    assert_int_equal(bench.input.durable, 0);
+}
+
+/* What is answered and not durable keeps its block: with none left, requests wait. */
+static void test_early_acknowledgements_free_no_block_before_it_is_durable(void **state) {
+    (void)state;
+    struct bench_options options = options_default;
+    options.acknowledges_early = true;
+    open_with(options);
+    bench.durable_held = true;
+    struct client client = client_open(5);
+    for (uint32_t i = 1; i < options.blocks_max; i++) client_create(&client, 1);
+    send_events(&client, TAEL_OPERATION_create_transfers, 1);
+    bench_run(&bench);
+    expect_silence();
+    assert_int_equal(counters()->logged, options.blocks_max);
+    assert_false(tael_sequencer_is_idle(bench.sequencer));
+    bench.durable_held = false;
+    bench_run(&bench);
+    expect_frame(TAEL_COMMAND_REPLY);
+    client_note(&client);
+    for (uint32_t i = 0; i < 20; i++) client_create(&client, 1);
+    bench_run(&bench);
+    assert_true(tael_sequencer_is_idle(bench.sequencer));
+}
+
 /* --- replay --- */
 
 /* A run with everything in it that the log can hold. */
@@ -1307,6 +1351,8 @@ int main(void) {
         TEST(test_read_body_is_refused_as_its_check_says),
         TEST(test_long_reads_hold_up_neither_creates_nor_short_reads),
         TEST(test_reads_are_bounded_and_the_rest_stays_in_the_ring),
+        TEST(test_early_acknowledgements_wait_for_no_disk),
+        TEST(test_early_acknowledgements_free_no_block_before_it_is_durable),
         TEST(test_kept_replies_after_replay_equal_those_before),
         TEST(test_skipped_op_changes_nothing_and_ends_its_session),
         TEST(test_replay_stops_at_an_op),

@@ -257,7 +257,9 @@ enum tael_datagram_loan tael_datagram_messages_lend_poll(struct tael_datagram_me
     TAEL_ASSERT(header->token != 0);
     struct lent *lent = prepare(messages, peer, header, TAEL_MESSAGE_POLL, &loan);
     if (lent == NULL) return loan;
-    lent->message.checksum = 0; /* the question's own tells nothing about the request */
+    /* The question's own tell nothing about the request. */
+    lent->message.checksum = 0;
+    lent->message.is_one_batch = false;
     if (!push(messages, peer, lent)) return TAEL_LOAN_NO_MESSAGE;
     messages->sender->counters->polls++;
     return TAEL_LOAN_MADE;

@@ -1,6 +1,6 @@
 /* Invariants:
  *  1. `parts` is the sum of part_count over all assemblies that are not free, and never above parts_max.
- *  2. An assembly is findable exactly while it stands in a chain; for a peer, client and slot there is one at most.
+ *  2. An assembly is findable exactly while it stands in a chain; for a peer, session and slot there is one at most.
  *  3. `idle` and `age` hold the PARTIAL and the WHOLE ones, `waiting` the WHOLE ones. */
 #include "io/datagram_reassembly.h"
 
@@ -116,20 +116,20 @@ struct tael_datagram_reassembly *tael_datagram_reassembly_init(struct tael_arena
 
 static struct tael_datagram_assembly **chain_of(struct tael_datagram_reassembly *reassembly, tael_connection connection,
                                                 const struct tael_datagram *header) {
-    const uint64_t key[4] = {connection, tael_u128_low(header->client), tael_u128_high(header->client), header->slot};
+    const uint64_t key[5] = {connection, tael_u128_low(header->client), tael_u128_high(header->client), header->token,
+                             header->slot};
     return &reassembly
                 ->chains[(uint32_t)XXH3_64bits_withSeed(key, sizeof key, reassembly->options.seed) & reassembly->mask];
 }
 
-/* What stands in this client's slot at this peer. */
+/* What stands in this session's slot at this peer: named by all that a stranger cannot guess. */
 static struct tael_datagram_assembly *slot_find(struct tael_datagram_reassembly *reassembly, tael_connection connection,
                                                 const struct tael_datagram *header) {
     struct tael_datagram_assembly *assembly = *chain_of(reassembly, connection, header);
     for (; assembly != NULL; assembly = assembly->next) {
-        if (assembly->connection == connection && assembly->header.client == header->client &&
-            assembly->header.slot == header->slot) {
-            return assembly;
-        }
+        const struct tael_datagram *own = &assembly->header;
+        const bool same_session = own->client == header->client && own->token == header->token;
+        if (assembly->connection == connection && same_session && own->slot == header->slot) return assembly;
     }
     return NULL;
 }
@@ -140,9 +140,7 @@ struct tael_datagram_assembly *tael_datagram_reassembly_find(struct tael_datagra
     if (peer->parts == 0) return NULL;
     const tael_connection connection = tael_datagram_peers_handle(reassembly->peers, peer);
     struct tael_datagram_assembly *assembly = slot_find(reassembly, connection, header);
-    if (assembly == NULL) return NULL;
-    const bool same = assembly->header.request == header->request && assembly->header.token == header->token;
-    return same ? assembly : NULL;
+    return assembly != NULL && assembly->header.request == header->request ? assembly : NULL;
 }
 
 /* --- beginning and end --- */

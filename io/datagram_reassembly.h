@@ -1,6 +1,6 @@
 /* Puts requests together from their parts, in the packet buffers in which they arrived.
  *
- * An assembly is one client's in one slot at one peer. Room for all its parts is set aside when the first one comes: of all there is,
+ * An assembly is one session's in one slot at one peer. Room for all its parts is set aside when the first one comes: of all there is,
  * and of the quarter of it that one peer may take; who gets no room is told so, and nothing of it is kept. An assembly goes on as
  * long as new parts come, and is given up a second after the last one, or ten after the first. One that is whole is lent to the
  * sequencer with its buffers until that has taken what it needs; while there is no way to lend it, it waits.

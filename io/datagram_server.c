@@ -351,7 +351,10 @@ static void reply_return(struct tael_datagram_server *server, struct tael_reply 
 
 static void notice_send(struct tael_datagram_server *server, const struct tael_datagram_peer *peer,
                         const struct tael_reply *reply) {
-    const struct tael_datagram about = {.token = reply->token, .request = reply->request, .slot = (uint8_t)reply->slot};
+    const struct tael_datagram about = {.token = reply->token,
+                                        .request = reply->request,
+                                        .slot = (uint8_t)reply->slot,
+                                        .operation = reply->frame->reply.operation};
     (void)tael_datagram_notify(&server->sender, &peer->endpoint, &about, (enum tael_datagram_notice_code)reply->notice,
                                reply->wait_ms);
 }

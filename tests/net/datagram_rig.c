@@ -333,6 +333,7 @@ bool rig_notice(struct rig *rig, const struct tael_message *message, uint16_t co
     struct tael_reply *reply = reply_take(rig, message, 0);
     if (reply == NULL) return false;
     reply->notice = code;
+    reply->frame->reply.operation = message->operation;
     reply->wait_ms = wait_ms;
     TAEL_ASSERT(tael_ring_push(&rig->link.replies, reply));
     return true;

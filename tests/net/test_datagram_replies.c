@@ -189,6 +189,7 @@ static void test_notices_of_the_sequencer(void **unused) {
         memcpy(&notice, sent->view.part, sizeof notice);
         assert_int_equal(sent->view.header.kind, TAEL_DATAGRAM_NOTICE);
         assert_int_equal(sent->view.header.request, i);
+        assert_int_equal(sent->view.header.operation, TAEL_OPERATION_create_transfers);
         assert_int_equal(sent->view.header.slot, 2);
         assert_int_equal(sent->view.header.token, TOKEN);
         assert_int_equal(notice.code, rows[i].code);

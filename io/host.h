@@ -115,7 +115,7 @@ struct tael_host_received {
     enum tael_host_verdict verdict;
     enum tael_host_drop drop; /* of a drop: why */
     uint32_t answer_size; /* of an answer: bytes to be sent from the packet's begin on */
-    uint32_t payload_size; /* of a datagram, in bytes; may be 0 */
+    uint32_t payload_size; /* of a datagram, in bytes; 0, or more than our own MTU, may come from a peer */
     const uint8_t *payload; /* of a datagram: in the packet, at any alignment */
     struct tael_endpoint from; /* of a datagram; of a neighbour, with port 0 */
 };

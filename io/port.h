@@ -33,7 +33,7 @@ struct tael_port_options {
     uint16_t transmit_descriptors;
     uint16_t mtu; /* bytes of an IP packet; above 1500 where the device can */
     uint32_t packets_kept_max; /* a queue: packets that its owner holds on to, received or to be sent */
-    uint32_t address; /* IPv4: makes a MAC where the device has none */
+    uint32_t address; /* IPv4: makes a MAC where the device has none of its own (ring, pcap, tap) */
     uint8_t mac[TAEL_MAC_SIZE]; /* zero: the device's */
 };
 

@@ -47,8 +47,8 @@ static uint32_t buffer_size(const struct tael_port_options *options) {
 }
 
 uint32_t tael_port_memory_mib(const struct tael_port_options *options) {
-    const uint32_t packet = buffer_size(options) + RTE_PKTMBUF_HEADROOM + (uint32_t)sizeof(struct rte_mbuf) +
-                            2 * RTE_CACHE_LINE_SIZE;
+    const uint32_t packet =
+        buffer_size(options) + RTE_PKTMBUF_HEADROOM + (uint32_t)sizeof(struct rte_mbuf) + 2 * RTE_CACHE_LINE_SIZE;
     const uint64_t packets = pool_packets(options, options->receive_descriptors, options->transmit_descriptors);
     /* In small pages a packet does not cross from one into the next. */
     return (uint32_t)((options->queues * packets * tael_power_of_two(packet)) >> 20) + DRIVER_MEMORY_MIB;
@@ -96,14 +96,14 @@ static void rss_choose(struct opening *opening) {
     opening->conf.rx_adv_conf.rss_conf.rss_hf = by;
 }
 
-static bool is_af_packet(const struct opening *opening) {
-    return strcmp(opening->info.driver_name, "net_af_packet") == 0;
+static bool is_driver(const struct opening *opening, const char *name) {
+    return strcmp(opening->info.driver_name, name) == 0;
 }
 
 /* What the device is told of the MTU. af_packet takes frames as large as its slots and the interface's own MTU, and says that it takes
  * none above 1518 bytes: it is not asked. */
 static uint16_t mtu_told(const struct opening *opening) {
-    const bool is_too_much = is_af_packet(opening) && opening->options->mtu > RTE_ETHER_MTU;
+    const bool is_too_much = is_driver(opening, "net_af_packet") && opening->options->mtu > RTE_ETHER_MTU;
     return is_too_much ? (uint16_t)RTE_ETHER_MTU : opening->options->mtu;
 }
 
@@ -127,7 +127,7 @@ static int configure(struct opening *opening) {
 /* af_packet wants room for a whole slot of its ring, whatever the MTU, and slots are powers of two. */
 static uint32_t buffer_size_of(const struct opening *opening) {
     const uint32_t size = RTE_MAX(buffer_size(opening->options), opening->info.min_rx_bufsize);
-    return is_af_packet(opening) ? tael_power_of_two(size) : size;
+    return is_driver(opening, "net_af_packet") ? tael_power_of_two(size) : size;
 }
 
 static int pool_make(const struct opening *opening, struct tael_port *port) {
@@ -187,7 +187,9 @@ static int mtu_set(const struct opening *opening) {
 static int mac_set(const struct opening *opening, const uint8_t mac[static TAEL_MAC_SIZE]) {
     struct rte_ether_addr address;
     memcpy(address.addr_bytes, mac, sizeof address.addr_bytes);
-    if (rte_eth_dev_default_mac_addr_set(opening->options->port_id, &address) == 0) return 0;
+    /* A tap has one MAC, that of the kernel's end: changing it would change both. */
+    if (!is_driver(opening, "net_tap") && rte_eth_dev_default_mac_addr_set(opening->options->port_id, &address) == 0)
+        return 0;
     const int error = rte_eth_promiscuous_enable(opening->options->port_id);
     return error == 0 || error == -ENOTSUP ? 0 : opening_fail(opening, error, "cannot give it a MAC");
 }
@@ -196,9 +198,14 @@ static int mac_choose(const struct opening *opening, uint8_t mac[static TAEL_MAC
     struct rte_ether_addr address;
     const int error = rte_eth_macaddr_get(opening->options->port_id, &address);
     if (error != 0) return opening_fail(opening, error, "cannot ask for its MAC");
-    memcpy(mac, address.addr_bytes, TAEL_MAC_SIZE);
-    if (tael_mac_is_unicast(opening->options->mac)) memcpy(mac, opening->options->mac, TAEL_MAC_SIZE);
-    if (!tael_mac_is_unicast(mac)) tael_mac_from_address(opening->options->address, mac);
+    const bool has_own = tael_mac_is_unicast(address.addr_bytes) && !is_driver(opening, "net_tap");
+    if (tael_mac_is_unicast(opening->options->mac)) {
+        memcpy(mac, opening->options->mac, TAEL_MAC_SIZE);
+    } else if (has_own) {
+        memcpy(mac, address.addr_bytes, TAEL_MAC_SIZE);
+    } else {
+        tael_mac_from_address(opening->options->address, mac);
+    }
     return memcmp(mac, address.addr_bytes, TAEL_MAC_SIZE) == 0 ? 0 : mac_set(opening, mac);
 }
 

@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 #include <rte_eal.h>
+#include <rte_ethdev.h>
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
 
@@ -322,6 +323,47 @@ static void test_what_the_device_does_not_take_is_dropped_and_counted(void **unu
     assert_int_equal(free_packets(ports[0]), free_before);
 }
 
+static uint32_t slow_calls;
+
+/* A device that takes nothing at each second call, and else no more than three. */
+static uint16_t slow_transmit(void *queue, struct rte_mbuf **packets, uint16_t count) {
+    (void)queue;
+    const uint16_t taken = slow_calls++ % 2 == 0 ? 0 : (uint16_t)RTE_MIN(count, 3);
+    rte_pktmbuf_free_bulk(packets, taken);
+    return taken;
+}
+
+static uint16_t stuck_transmit(void *queue, struct rte_mbuf **packets, uint16_t count) {
+    (void)queue;
+    (void)packets;
+    (void)count;
+    slow_calls++;
+    return 0;
+}
+
+/* Sends 64 packets through a device like that; returns how many it took. */
+static uint32_t flush_through(eth_tx_burst_t transmit) {
+    const eth_tx_burst_t before = rte_eth_fp_ops[0].tx_pkt_burst;
+    slow_calls = 0;
+    for (int i = 0; i < TAEL_PORT_BURST_MAX; i++) tael_port_transmit(ports[0], packet_with(ports[0], "x", 1));
+    rte_eth_fp_ops[0].tx_pkt_burst = transmit;
+    const uint32_t taken = tael_port_flush(ports[0]);
+    rte_eth_fp_ops[0].tx_pkt_burst = before;
+    return taken;
+}
+
+static void test_a_slow_device_is_asked_again_and_a_stuck_one_given_up(void **unused) {
+    (void)unused;
+    const uint32_t free_before = free_packets(ports[0]);
+    const uint64_t full_before = counters_of(ports[0]).transmit_full;
+    assert_int_equal(flush_through(slow_transmit), TAEL_PORT_BURST_MAX);
+    assert_int_equal(counters_of(ports[0]).transmit_full, full_before);
+    assert_int_equal(flush_through(stuck_transmit), 0);
+    assert_int_equal(counters_of(ports[0]).transmit_full - full_before, TAEL_PORT_BURST_MAX);
+    assert_true(slow_calls <= 100);
+    assert_int_equal(free_packets(ports[0]), free_before);
+}
+
 static void test_without_a_free_packet_none_is_made(void **unused) {
     (void)unused;
     enum { MORE_THAN_THERE_ARE = 4096 };
@@ -428,6 +470,7 @@ int main(void) {
         cmocka_unit_test(test_an_announcement_and_a_request_reach_the_other_host),
         cmocka_unit_test(test_queues_are_apart),
         cmocka_unit_test(test_what_the_device_does_not_take_is_dropped_and_counted),
+        cmocka_unit_test(test_a_slow_device_is_asked_again_and_a_stuck_one_given_up),
         cmocka_unit_test(test_without_a_free_packet_none_is_made),
         cmocka_unit_test(test_the_largest_datagram_fits),
         cmocka_unit_test(test_another_thread_enters_and_leaves),

@@ -48,6 +48,7 @@ int main(int argc, char **argv) {
 
     register_all(tael_bench_limit_cases);
     register_all(tael_bench_checksum_cases);
+    register_all(tael_bench_datagram_cases);
     register_all(tael_bench_log_cases);
     register_all(tael_bench_table_cases);
     register_all(tael_bench_rule_cases);

@@ -55,6 +55,7 @@ static inline void tael_bench_keep(uint64_t value) { __asm__ volatile("" : : "r"
 /* All there is, in the order in which it runs. */
 extern const struct tael_bench_case tael_bench_limit_cases[];
 extern const struct tael_bench_case tael_bench_checksum_cases[];
+extern const struct tael_bench_case tael_bench_datagram_cases[];
 extern const struct tael_bench_case tael_bench_log_cases[];
 extern const struct tael_bench_case tael_bench_table_cases[];
 extern const struct tael_bench_case tael_bench_rule_cases[];

@@ -1,13 +1,14 @@
 /* The endpoints that have shown that their address is their own, and what each holds on to.
  *
  * A bounded table by address and port, in chains by a hash with a seed of its own, so that nobody can choose to collide. When it is full, or
- * one address has its share, whoever was not heard longest goes: of all, or of that address. "Longest" to some
- * milliseconds, so that a busy peer's place in the lists is not moved with each datagram.
+ * one address has its share, whoever was not heard longest goes: of all, or of that address. "Longest" to a
+ * tenth of a second, so that a busy peer's place in the lists is not moved with each datagram.
  *
  * Owned by one thread. No allocation after init. */
 #ifndef TAEL_IO_DATAGRAM_PEERS_H
 #define TAEL_IO_DATAGRAM_PEERS_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,7 +23,7 @@
 /* More pools of reply buffers than any sequencer has. */
 #define TAEL_DATAGRAM_REPLY_POOLS_MAX 4
 /* Who was heard so short a time ago keeps its place. */
-#define TAEL_PEER_HEARD_NS (TAEL_NS_PER_S / 50)
+#define TAEL_PEER_HEARD_NS (TAEL_NS_PER_S / 10)
 
 struct tael_datagram_peer {
     _Alignas(TAEL_CACHE_LINE) struct tael_endpoint endpoint;
@@ -36,6 +37,8 @@ struct tael_datagram_peer {
     uint32_t large_bodies; /* of those messages */
     uint32_t parts; /* set aside for its requests */
     uint32_t parts_unsaid; /* arrived since it was last told */
+    uint16_t held[TAEL_DATAGRAM_REPLY_POOLS_MAX]; /* replies that are kept for it, by pool */
+    /* So far on one cache line: all that a request of one part needs. */
     struct tael_list unsaid; /* its assemblies with such parts */
     /* The last request that was refused for want of room, so that not each of its parts is answered. */
     uint64_t refused_ns;
@@ -44,9 +47,12 @@ struct tael_datagram_peer {
     struct tael_list heard; /* among all, by heard_ns */
     struct tael_list heard_address; /* among those of its address */
     uint32_t address; /* its entry among the addresses */
-    uint16_t held[TAEL_DATAGRAM_REPLY_POOLS_MAX]; /* how many replies are kept for it, by pool, */
-    struct tael_list replies[TAEL_DATAGRAM_REPLY_POOLS_MAX]; /* and which, the oldest first */
+    struct tael_list replies[TAEL_DATAGRAM_REPLY_POOLS_MAX]; /* those that are kept for it, the oldest first */
 };
+
+static_assert(offsetof(struct tael_datagram_peer, held) + sizeof(((struct tael_datagram_peer *)0)->held) <=
+                  TAEL_CACHE_LINE,
+              "a request of one part touches one line of its peer");
 
 struct tael_datagram_peers;
 

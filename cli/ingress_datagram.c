@@ -88,6 +88,7 @@ static int open_datagram(void *context, const struct tael_ingress_site *site) {
     if (error != 0) return error;
     struct tael_datagram_server_options options = server_options(self, site->replies_small, site->replies_large);
     options.ledger = site->cluster;
+    options.is_scratch = site->is_scratch;
     options.carrier = tael_port_carrier(&self->carrier);
     const ssize_t drawn = getrandom(&options.cookie_key, sizeof options.cookie_key, 0);
     TAEL_ASSERT(drawn == sizeof options.cookie_key);
@@ -203,6 +204,7 @@ struct tael_ingress tael_ingress_datagram(struct tael_ingress_datagram *datagram
     return (struct tael_ingress){
         .name = "datagrams",
         .context = datagram,
+        .serves_scratch = true,
         .messages_max = tael_datagram_server_options_default().messages_max,
         .size_bytes = size_bytes,
         .size_options = "--parts-max, --peers-max",

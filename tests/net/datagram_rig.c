@@ -107,10 +107,10 @@ struct tael_datagram_server_options rig_options(void) {
     return options;
 }
 
-static void link_init(struct rig *rig) {
+static void link_init(struct rig *rig, uint32_t requests_capacity) {
     const uint32_t messages = tael_power_of_two(rig->options.messages_max);
     const uint32_t replies = tael_power_of_two(RIG_SMALL_REPLIES + RIG_LARGE_REPLIES);
-    tael_ring_init(&rig->link.requests, &rig->arena, messages);
+    tael_ring_init(&rig->link.requests, &rig->arena, requests_capacity);
     tael_ring_init(&rig->link.released, &rig->arena, messages);
     tael_ring_init(&rig->link.replies, &rig->arena, replies);
     tael_ring_init(&rig->link.sent, &rig->arena, replies);
@@ -128,6 +128,10 @@ static void replies_init(struct rig *rig) {
 }
 
 void rig_start(struct rig *rig, const struct tael_datagram_server_options *options) {
+    rig_start_with(rig, options, tael_power_of_two(options->messages_max));
+}
+
+void rig_start_with(struct rig *rig, const struct tael_datagram_server_options *options, uint32_t requests_capacity) {
     *rig = (struct rig){.options = *options, .now_ns = 100 * RIG_S};
     rig->options.random = draw;
     rig->options.random_context = rig;
@@ -136,15 +140,15 @@ void rig_start(struct rig *rig, const struct tael_datagram_server_options *optio
                                                  .transmit_end = transmit_end,
                                                  .transmit_cancel = transmit_cancel,
                                                  .release = release};
-    rig->arena.size = tael_datagram_server_size_bytes(&rig->options) +
-                      2 * tael_ring_size_bytes(tael_power_of_two(rig->options.messages_max)) +
+    rig->arena.size = tael_datagram_server_size_bytes(&rig->options) + tael_ring_size_bytes(requests_capacity) +
+                      tael_ring_size_bytes(tael_power_of_two(rig->options.messages_max)) +
                       2 * tael_ring_size_bytes(tael_power_of_two(RIG_SMALL_REPLIES + RIG_LARGE_REPLIES));
     /* As from fresh pages: zeroed when it is touched. */
     rig->arena.base = calloc(1, rig->arena.size + TAEL_CACHE_LINE);
     TAEL_ASSERT(rig->arena.base != NULL);
     rig->arena.used = (TAEL_CACHE_LINE - (uintptr_t)rig->arena.base % TAEL_CACHE_LINE) % TAEL_CACHE_LINE;
     rig->arena.size += rig->arena.used;
-    link_init(rig);
+    link_init(rig, requests_capacity);
     replies_init(rig);
     rig->server = tael_datagram_server_init(&rig->arena, &rig->options, &rig->link);
     TAEL_ASSERT(rig->arena.used == rig->arena.size); /* the budget is exact */

@@ -61,6 +61,8 @@ struct rig {
 /* Small tables, so that their ends are near. */
 struct tael_datagram_server_options rig_options(void);
 void rig_start(struct rig *rig, const struct tael_datagram_server_options *options);
+/* The same with a ring to the sequencer that holds fewer requests than there are messages. A power of two. */
+void rig_start_with(struct rig *rig, const struct tael_datagram_server_options *options, uint32_t requests_capacity);
 /* Gives back what the sequencer has, closes, and asserts that nothing is left. */
 void rig_stop(struct rig *rig);
 

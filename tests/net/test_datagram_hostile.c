@@ -213,7 +213,7 @@ static void test_one_that_starts_and_is_forgotten(void **unused) {
         (void)rig_discard(&rig);
         rig_open(&rig, &endpoint, TAEL_DATAGRAM_SIZE_ETHERNET, 16);
         if (i % 8 == 7) (void)rig_turn(&rig, RIG_MS);
-        const struct tael_datagram header = request_of(HOSTILE, 0, i, 200 * PART);
+        const struct tael_datagram header = request_of(HOSTILE, 0, i, 256 * PART); /* a sixteenth of all room */
         (void)rig_send_part(&rig, &endpoint, &header, body, 0);
         (void)rig_turn(&rig, RIG_MS);
         honest_is_served();

@@ -378,6 +378,23 @@ static void test_a_reply_is_given_up_after_a_second_without_progress(void **unus
     assert_null(rig_message(&rig));
 }
 
+/* What the client has of a read's first run is worth nothing in the next. */
+static void test_a_read_that_was_given_up_begins_anew(void **unused) {
+    (void)unused;
+    struct tael_datagram about = request_of(0, 1);
+    about.operation = TAEL_OPERATION_lookup_accounts;
+    have(&about, 40, range(0, 12));
+    struct tael_message *message = rig_message(&rig);
+    assert_int_equal(message->kind, TAEL_MESSAGE_POLL);
+    assert_true(rig_reply(&rig, message, 40 * PART, 9));
+    rig_release(&rig, message);
+    (void)rig_turn(&rig, 0);
+    struct rig_sent *sent = rig_take(&rig);
+    assert_int_equal(sent->view.header.part, 0);
+    rig_done(sent);
+    assert_int_equal(rig_discard(&rig), 15);
+}
+
 static void test_ten_seconds_are_the_end_of_it(void **unused) {
     (void)unused;
     const struct tael_datagram about = answered(&from, 0, 1, 40 * PART, 9);
@@ -579,6 +596,7 @@ int main(void) {
         TEST(test_parts_are_as_large_as_both_take),
         TEST(test_a_turn_sends_so_many_parts_and_of_each_reply_some),
         TEST(test_a_reply_is_given_up_after_a_second_without_progress),
+        TEST(test_a_read_that_was_given_up_begins_anew),
         TEST(test_ten_seconds_are_the_end_of_it),
         TEST(test_a_newer_request_in_the_slot_gives_it_up),
         TEST(test_the_same_reply_again_is_sent_on_from_the_first_buffer),

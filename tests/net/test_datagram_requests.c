@@ -518,6 +518,23 @@ static void test_a_full_queue_is_told_to_who_comes_by_one_part(void **unused) {
     assert_true(rig_send(&rig, &other, &header, body, 128));
 }
 
+/* The ring to the sequencer may be full while messages are left: nothing is lost with a request that is refused. */
+static void test_a_full_ring_is_a_full_queue(void **state) {
+    (void)stop(state);
+    const struct tael_datagram_server_options options = rig_options();
+    rig_start_with(&rig, &options, 2);
+    rig_open(&rig, &from, TAEL_DATAGRAM_SIZE_ETHERNET, 16);
+    for (uint32_t round = 0; round < 3 * options.small_bodies; round++) {
+        for (uint32_t i = 0; i < 3; i++) {
+            const struct tael_datagram header = read_of(3 * round + i, 1, TAEL_DATAGRAM_ONE_BATCH);
+            rig_send_body(&rig, &from, &header, body);
+        }
+        expect_notice(TAEL_NOTICE_BUSY_QUEUE, true);
+        assert_int_equal(rig_release_all(&rig), 2);
+        (void)rig_turn(&rig, 0);
+    }
+}
+
 static void test_a_whole_request_waits_for_room(void **unused) {
     (void)unused;
     const struct tael_endpoint others[2] = {rig_endpoint(2), rig_endpoint(3)};
@@ -584,6 +601,7 @@ int main(void) {
         TEST(test_a_peer_may_set_aside_a_quarter),
         TEST(test_the_sum_of_all_is_bounded),
         TEST(test_a_full_queue_is_told_to_who_comes_by_one_part),
+        TEST(test_a_full_ring_is_a_full_queue),
         TEST(test_a_whole_request_waits_for_room),
         TEST(test_draining_takes_nothing_and_answers_what_it_took),
     };

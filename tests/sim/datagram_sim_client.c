@@ -233,8 +233,6 @@ static void take_notice(struct sim *sim, struct sim_slot *slot, const struct tae
         tael_part_set_clear(&slot->sent);
         slot->due_ns = sim->rig.now_ns + notice.wait_ms * RIG_MS;
         break;
-    case TAEL_NOTICE_TOO_OLD: /* late, about what has its answer by another way */
-        break;
     default:
         TAEL_UNREACHABLE("a notice that no client here deserves");
     }

@@ -144,7 +144,7 @@ static void start(struct sim *sim, uint64_t seed) {
     options.replies_held_max[RIG_POOL_SMALL] = (uint32_t)test_random_between(random, 1, 32);
     options.replies_held_max[RIG_POOL_LARGE] = (uint32_t)test_random_between(random, 1, 12);
     if (test_random_once_in(random, 3)) options.datagram_max = TAEL_DATAGRAM_SIZE_MAX;
-    rig_start(&sim->rig, &options);
+    rig_start_with(&sim->rig, &options, 1u << test_random_below(random, 6));
     const bool quiet = test_random_once_in(random, 4);
     sim->loss = quiet ? 0 : (uint32_t)test_random_below(random, 25);
     sim->repetition = quiet ? 0 : (uint32_t)test_random_below(random, 15);

@@ -669,6 +669,24 @@ static void test_request_in_flight_in_any_slot_protects_the_session(void **state
     create(&one, 0, 1);
 }
 
+static void test_register_waits_where_all_sessions_have_a_request_in_flight(void **state) {
+    (void)state;
+    struct client one = client_open(1, 8);
+    bench.durable_held = true;
+    send_create(&one, 5, 1);
+    bench_run(&bench);
+    send_register(2, 200, 1, 0);
+    bench_run(&bench);
+    assert_int_equal(counters()->sessions_evicted, 0);
+    assert_int_equal(bench_lent(&bench), 1);
+    bench.durable_held = false;
+    bench_run(&bench);
+    expect_reply(&one, 5);
+    take();
+    assert_int_equal(seen.reply.notice, 0);
+    expect_ended(&one, 8);
+}
+
 static void test_read_in_flight_in_any_slot_has_others_go_first(void **state) {
     (void)state;
     struct client one = client_open(1, 4);
@@ -810,6 +828,7 @@ int main(void) {
         TEST(test_session_ends_with_all_its_slots),
         TEST(test_session_by_datagram_takes_the_place_of_several),
         TEST(test_request_in_flight_in_any_slot_protects_the_session),
+        TEST(test_register_waits_where_all_sessions_have_a_request_in_flight),
         TEST(test_read_in_flight_in_any_slot_has_others_go_first),
         TEST(test_full_reply_pool_evicts_who_holds_some_in_any_slot_then_is_busy),
         TEST(test_replay_gives_the_same_sessions_and_kept_replies),

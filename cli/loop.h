@@ -89,6 +89,7 @@ struct tael_loop {
     int bell_fd; /* an eventfd */
     bool is_rung; /* some other loop's role hands work to it */
     uint64_t idle_since_ns; /* monotonic; 0: it is not idle */
+    uint64_t gave_way_ns; /* monotonic: when others could last have its processor */
     uint32_t printed; /* how many times counters have been */
     uint64_t begun_ticks; /* when it was opened */
     uint64_t begun_ns; /* the same, monotonic */

@@ -408,15 +408,25 @@ static void signal_done(struct tael_completion *completion, int32_t result, uint
     signal_await(server);
 }
 
-static int signals_open(struct tael_server *server) {
+static sigset_t signals_of_server(void) {
     sigset_t set;
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
     (void)sigaddset(&set, SIGHUP);
     (void)sigaddset(&set, SIGUSR1);
+    return set;
+}
+
+/* Before an ingress opens: the libraries beneath may start threads, and one of theirs that a signal reached would end the process. */
+static int signals_block(void) {
+    const sigset_t set = signals_of_server();
     (void)signal(SIGPIPE, SIG_IGN);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0) return -errno;
+    return sigprocmask(SIG_BLOCK, &set, NULL) == 0 ? 0 : -errno;
+}
+
+static int signals_open(struct tael_server *server) {
+    const sigset_t set = signals_of_server();
     server->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
     if (server->signal_fd < 0) return -errno;
     server->signal_read.done = signal_done;
@@ -695,6 +705,7 @@ static int open_all(struct tael_server *server) {
     int error = recover(server);
     if (error == 0) error = clock_open(server);
     if (error == 0) error = core_open(server);
+    if (error == 0) error = signals_block();
     if (error == 0) error = seats_begin(server);
     if (error == 0) error = signals_open(server);
     if (error != 0) return error;

@@ -21,6 +21,7 @@
 #define LOOK_AFTER_SILENCE_NS 1000000u
 #define QUIET_NS 2000000u
 #define SILENCE_NS TAEL_NS_PER_S
+#define LINK_LOOK_NS (TAEL_NS_PER_S / 10)
 
 /* Reply buffers of each kind that large replies may hold while clients take them, in eighths. */
 #define REPLIES_HELD_EIGHTHS 6
@@ -105,8 +106,6 @@ static void tell(const void *context) {
     char text[TAEL_HOST_ADDRESS_TEXT_SIZE], mac[TAEL_MAC_TEXT_SIZE];
     printf("datagrams to %s:%u, at %s\n", tael_host_address_format(&address, text), (unsigned)self->udp_port,
            tael_mac_format(self->carrier.host.mac, mac));
-    (void)tael_port_announce(self->port, &self->carrier.host);
-    (void)tael_port_flush(self->port);
 }
 
 /* Hands a burst's datagrams on, and frees the packets that were not kept. */
@@ -136,14 +135,23 @@ static uint32_t receive(struct tael_ingress_datagram *self, uint64_t now_ns) {
     return packet_count;
 }
 
+/* Neighbours are told of the host whenever its link has come up. */
+static void link_look(struct tael_ingress_datagram *self, uint64_t now_ns) {
+    if (now_ns - self->link_looked_ns < LINK_LOOK_NS) return;
+    const bool is_up = tael_port_is_up(self->port);
+    if (is_up && !self->is_up) (void)tael_port_announce(self->port, &self->carrier.host);
+    self->is_up = is_up;
+    self->link_looked_ns = now_ns;
+}
+
 static uint32_t poll_datagram(void *context, uint64_t now_ns) {
     struct tael_ingress_datagram *self = context;
     uint32_t work = receive(self, now_ns);
     if (work > 0) self->heard_ns = now_ns;
     self->now_ns = now_ns;
     work += tael_datagram_server_poll(self->server, now_ns);
-    (void)tael_port_flush(self->port);
-    return work;
+    link_look(self, now_ns);
+    return work + tael_port_flush(self->port);
 }
 
 static uint64_t deadline_ns(const void *context) {

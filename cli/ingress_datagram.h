@@ -24,6 +24,8 @@ struct tael_ingress_datagram {
     struct tael_datagram_server *server;
     uint64_t heard_ns; /* when something came last */
     uint64_t now_ns; /* of the last turn */
+    uint64_t link_looked_ns;
+    bool is_up; /* the link, when it was looked at last */
 };
 
 /* `datagram`, zeroed but for the options, outlives it. */

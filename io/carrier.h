@@ -6,6 +6,7 @@
 #ifndef TAEL_IO_CARRIER_H
 #define TAEL_IO_CARRIER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "io/endpoint.h"
@@ -17,6 +18,8 @@ struct tael_carrier {
     uint8_t *(*transmit_begin)(void *context, void **buffer);
     /* Sends the first `size` bytes of it. Whether they arrive is nobody's promise. */
     void (*transmit_end)(void *context, void *buffer, uint32_t size, const struct tael_endpoint *to);
+    /* Whether so much waits to leave that what is sent now may be lost. NULL: never. */
+    bool (*is_full)(void *context);
     /* Gives it back unsent. */
     void (*transmit_cancel)(void *context, void *buffer);
     /* Gives back a buffer that came in and was kept. */

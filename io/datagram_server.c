@@ -15,7 +15,7 @@
 
 enum {
     TURN_REPLIES_MAX = 1024,
-    TURN_PARTS_MAX = 256, /* parts of replies sent in one turn */
+    TURN_PARTS_MAX = 64, /* parts of replies sent in one turn */
     TURN_WAITING_MAX = 64, /* whole requests that are tried again in one turn */
     GROUP = 16, /* replies whose memory is fetched together */
     BUSY_WAIT_MS = 20,
@@ -400,12 +400,17 @@ static void reply_take(struct tael_datagram_server *server, struct tael_reply *r
     reply_return(server, reply);
 }
 
-/* A group at a time, so that the way to the one's memory is gone while the other is sent. */
+static bool is_full(const struct tael_datagram_server *server) {
+    const struct tael_carrier *carrier = &server->sender.carrier;
+    return carrier->is_full != NULL && carrier->is_full(carrier->context);
+}
+
+/* A group at a time, so that the way to the one's memory is gone while the other is sent. Replies wait where they are while they would be lost. */
 static uint32_t replies_take(struct tael_datagram_server *server) {
     struct tael_reply *group[GROUP];
     uint32_t taken = 0;
     uint32_t count = GROUP;
-    while (taken < TURN_REPLIES_MAX && count == GROUP) {
+    while (taken < TURN_REPLIES_MAX && count == GROUP && !is_full(server)) {
         for (count = 0; count < GROUP && (group[count] = tael_ring_pop(&server->link->replies)) != NULL; count++) {
             __builtin_prefetch(group[count]);
         }
@@ -428,7 +433,7 @@ uint32_t tael_datagram_server_poll(struct tael_datagram_server *server, uint64_t
     uint32_t done = tael_datagram_messages_take_back(server->messages);
     done += waiting_lend(server);
     done += replies_take(server);
-    done += tael_datagram_replies_send(server->replies, TURN_PARTS_MAX, now_ns);
+    if (!is_full(server)) done += tael_datagram_replies_send(server->replies, TURN_PARTS_MAX, now_ns);
     done += tael_datagram_reassembly_expire(server->reassembly, now_ns);
     done += tael_datagram_replies_expire(server->replies, now_ns);
     return done;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include <rte_cycles.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 
@@ -9,7 +10,7 @@
 
 enum {
     IP_HEADER_SIZE = 20,
-    FLUSH_TRIES = 16, /* in a row in which the device takes nothing */
+    FLUSH_TRIES = 2, /* in a row in which the device takes nothing */
 };
 
 /* Relaxed: one thread writes, and a reader is content with any value of late. */
@@ -113,8 +114,17 @@ void tael_port_send(struct tael_port *port, const struct tael_host *host, const 
 }
 
 void tael_port_transmit(struct tael_port *port, struct rte_mbuf *packet) {
-    if (port->pending_count == TAEL_PORT_BURST_MAX) tael_port_flush(port);
+    if (port->pending_count == TAEL_PORT_PENDING_MAX) {
+        count(&port->counters.transmit_full, 1);
+        rte_pktmbuf_free(packet);
+        return;
+    }
     port->pending[port->pending_count++] = packet;
+    if (port->pending_count % TAEL_PORT_BURST_MAX == 0) tael_port_flush(port);
+}
+
+bool tael_port_is_full(const struct tael_port *port) {
+    return port->pending_count > TAEL_PORT_PENDING_MAX - TAEL_PORT_BURST_MAX;
 }
 
 static bool transmit_arp(struct tael_port *port, const struct tael_host *host, uint32_t address) {
@@ -138,27 +148,44 @@ bool tael_port_resolve(struct tael_port *port, const struct tael_host *host, uin
 static uint32_t hand_over(struct tael_port *port, uint32_t from) {
     uint16_t sizes[TAEL_PORT_BURST_MAX];
     uint64_t bytes = 0;
-    for (uint32_t i = from; i < port->pending_count; i++) sizes[i] = rte_pktmbuf_data_len(port->pending[i]);
-    const uint16_t taken =
-        rte_eth_tx_burst(port->port_id, port->queue, port->pending + from, (uint16_t)(port->pending_count - from));
-    for (uint32_t i = from; i < from + taken; i++) bytes += sizes[i];
+    const uint32_t left = port->pending_count - from;
+    const uint16_t offered = (uint16_t)(left < TAEL_PORT_BURST_MAX ? left : TAEL_PORT_BURST_MAX);
+    for (uint32_t i = 0; i < offered; i++) sizes[i] = rte_pktmbuf_data_len(port->pending[from + i]);
+    const uint16_t taken = rte_eth_tx_burst(port->port_id, port->queue, port->pending + from, offered);
+    for (uint32_t i = 0; i < taken; i++) bytes += sizes[i];
     count(&port->counters.sent, taken);
     count(&port->counters.sent_bytes, bytes);
     return taken;
 }
 
+/* The device has taken `done` packets of those that wait. Drops the others where it has taken nothing for too long: its peer may be gone. */
+static void pending_keep(struct tael_port *port, uint32_t done) {
+    const uint64_t now = rte_rdtsc();
+    if (done > 0 || port->stuck_since == 0) port->stuck_since = now;
+    port->pending_count -= done;
+    if ((now - port->stuck_since) * 1000 > rte_get_tsc_hz() * (TAEL_PORT_STUCK_NS / 1000000)) {
+        count(&port->counters.transmit_full, port->pending_count);
+        rte_pktmbuf_free_bulk(port->pending, port->pending_count);
+        port->pending_count = 0;
+    }
+    if (done > 0) memmove(port->pending, port->pending + done, port->pending_count * sizeof *port->pending);
+    if (port->pending_count == 0) port->stuck_since = 0;
+}
+
 uint32_t tael_port_flush(struct tael_port *port) {
     uint32_t done = 0;
-    for (int tries = 0; done < port->pending_count && tries < FLUSH_TRIES; tries++) {
+    uint32_t tries = 0;
+    while (done < port->pending_count && tries < FLUSH_TRIES) {
         const uint32_t taken = hand_over(port, done);
         done += taken;
-        if (taken > 0) tries = 0;
+        tries = taken > 0 ? 0 : tries + 1;
     }
     if (done < port->pending_count) {
-        count(&port->counters.transmit_full, port->pending_count - done);
-        rte_pktmbuf_free_bulk(port->pending + done, port->pending_count - done);
+        pending_keep(port, done);
+    } else {
+        port->pending_count = 0;
+        port->stuck_since = 0;
     }
-    port->pending_count = 0;
     return done;
 }
 

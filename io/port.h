@@ -24,7 +24,10 @@
 struct rte_mbuf; /* rte_mbuf.h */
 struct tael_port;
 
-enum { TAEL_PORT_BURST_MAX = 64, TAEL_PORT_QUEUES_MAX = 64 };
+enum { TAEL_PORT_BURST_MAX = 64, TAEL_PORT_QUEUES_MAX = 64, TAEL_PORT_PENDING_MAX = 512 };
+
+/* For so long a device may take nothing; then what waits for it is dropped. */
+#define TAEL_PORT_STUCK_NS 10000000u
 
 struct tael_port_options {
     uint16_t port_id; /* DPDK's number; the first device that EAL was told of is 0 */
@@ -108,8 +111,12 @@ void tael_port_transmit(struct tael_port *port, struct rte_mbuf *packet);
 bool tael_port_announce(struct tael_port *port, const struct tael_host *host);
 bool tael_port_resolve(struct tael_port *port, const struct tael_host *host, uint32_t address);
 
-/* Hands to the device what was sent: to be called at the end of each turn. Returns how much it took. */
+/* Hands to the device what was sent: to be called at the end of each turn. What the device does not take waits for the next flush, at most
+ * TAEL_PORT_PENDING_MAX packets, and at most TAEL_PORT_STUCK_NS where it takes nothing. Returns how much it took. */
 uint32_t tael_port_flush(struct tael_port *port);
+
+/* Whether so much waits that it is better to send no more for now: a burst might be dropped. */
+bool tael_port_is_full(const struct tael_port *port);
 
 /* The queue's counters, at some moment of late. Any thread. */
 void tael_port_counters(const struct tael_port *port, struct tael_port_counters *out);

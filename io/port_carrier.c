@@ -15,6 +15,13 @@ static void transmit_end(void *context, void *buffer, uint32_t size, const struc
     tael_port_send(self->port, &self->host, to, buffer, size);
 }
 
+static bool is_full(void *context) {
+    struct tael_port *port = ((struct tael_port_carrier *)context)->port;
+    if (!tael_port_is_full(port)) return false;
+    (void)tael_port_flush(port);
+    return tael_port_is_full(port);
+}
+
 static void packet_free(void *context, void *buffer) {
     (void)context;
     rte_pktmbuf_free(buffer);
@@ -25,6 +32,7 @@ struct tael_carrier tael_port_carrier(struct tael_port_carrier *carrier) {
         .context = carrier,
         .transmit_begin = transmit_begin,
         .transmit_end = transmit_end,
+        .is_full = is_full,
         .transmit_cancel = packet_free,
         .release = packet_free,
     };

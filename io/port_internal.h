@@ -15,7 +15,8 @@ struct tael_port {
     uint64_t transmit_flags; /* what asks the device for them */
     uint8_t mac[TAEL_MAC_SIZE];
     uint32_t pending_count;
-    struct rte_mbuf *pending[TAEL_PORT_BURST_MAX]; /* sent, and not handed to the device yet */
+    struct rte_mbuf *pending[TAEL_PORT_PENDING_MAX]; /* sent, and not handed to the device yet; the oldest first */
+    uint64_t stuck_since; /* ticks: when the device last took all it was offered, or something; 0: it takes all */
     struct tael_port_counters counters; /* written by the owner, read by any */
 };
 

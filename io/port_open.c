@@ -36,8 +36,8 @@ size_t tael_port_size_bytes(const struct tael_port_options *options) {
 /* Packets of one queue's pool: those in the device's rings, in the owner's hands, in a burst each way, and in the pool's cache. */
 static uint32_t pool_packets(const struct tael_port_options *options, uint32_t receive_descriptors,
                              uint32_t transmit_descriptors) {
-    return receive_descriptors + transmit_descriptors + options->packets_kept_max + 2 * TAEL_PORT_BURST_MAX +
-           2 * CACHE_SIZE;
+    return receive_descriptors + transmit_descriptors + options->packets_kept_max + TAEL_PORT_BURST_MAX +
+           TAEL_PORT_PENDING_MAX + 2 * CACHE_SIZE;
 }
 
 /* The bytes of a buffer that a frame is received into. */

@@ -304,22 +304,34 @@ static void test_queues_are_apart(void **unused) {
     assert_int_equal(tael_port_queue(ports[1]), 1);
 }
 
-static void test_what_the_device_does_not_take_is_dropped_and_counted(void **unused) {
-    (void)unused;
-    const uint32_t free_before = free_packets(ports[0]);
-    const struct tael_port_counters before = counters_of(ports[0]);
+/* Takes in all there is, and lets what waits follow. How many. */
+static uint32_t receive_all(void) {
     struct rte_mbuf *packets[TAEL_PORT_BURST_MAX];
     uint32_t received = 0;
-    for (int i = 0; i < RING_SIZE + 100; i++) tael_port_transmit(ports[0], packet_with(ports[0], "x", 1));
-    tael_port_flush(ports[0]);
     for (uint32_t more = 1; more > 0; received += more) {
         more = tael_port_receive(ports[0], packets);
         rte_pktmbuf_free_bulk(packets, more);
+        tael_port_flush(ports[0]);
     }
-    const struct tael_port_counters after = counters_of(ports[0]);
-    assert_true(received < RING_SIZE);
-    assert_int_equal(after.sent - before.sent, received);
-    assert_int_equal(after.transmit_full - before.transmit_full, RING_SIZE + 100 - received);
+    return received;
+}
+
+static void test_what_the_device_does_not_take_waits_and_the_rest_is_dropped(void **unused) {
+    (void)unused;
+    enum { TAKEN = RING_SIZE - 1, TOO_MANY = 100 };
+    const uint32_t free_before = free_packets(ports[0]);
+    const struct tael_port_counters before = counters_of(ports[0]);
+    for (int i = 0; i < TAKEN; i++) tael_port_transmit(ports[0], packet_with(ports[0], "x", 1));
+    tael_port_flush(ports[0]);
+    assert_false(tael_port_is_full(ports[0]));
+    for (int i = 0; i < TAEL_PORT_PENDING_MAX; i++) tael_port_transmit(ports[0], packet_with(ports[0], "x", 1));
+    assert_true(tael_port_is_full(ports[0]));
+    assert_int_equal(counters_of(ports[0]).transmit_full, before.transmit_full);
+    for (int i = 0; i < TOO_MANY; i++) tael_port_transmit(ports[0], packet_with(ports[0], "x", 1));
+    assert_int_equal(counters_of(ports[0]).transmit_full - before.transmit_full, TOO_MANY);
+    assert_int_equal(receive_all(), TAKEN + TAEL_PORT_PENDING_MAX);
+    assert_int_equal(counters_of(ports[0]).sent - before.sent, TAKEN + TAEL_PORT_PENDING_MAX);
+    assert_false(tael_port_is_full(ports[0]));
     assert_int_equal(free_packets(ports[0]), free_before);
 }
 
@@ -342,24 +354,28 @@ static uint16_t stuck_transmit(void *queue, struct rte_mbuf **packets, uint16_t 
 }
 
 /* Sends 64 packets through a device like that; returns how many it took. */
-static uint32_t flush_through(eth_tx_burst_t transmit) {
+static uint64_t send_through(eth_tx_burst_t transmit) {
     const eth_tx_burst_t before = rte_eth_fp_ops[0].tx_pkt_burst;
+    const uint64_t sent_before = counters_of(ports[0]).sent;
     slow_calls = 0;
-    for (int i = 0; i < TAEL_PORT_BURST_MAX; i++) tael_port_transmit(ports[0], packet_with(ports[0], "x", 1));
     rte_eth_fp_ops[0].tx_pkt_burst = transmit;
-    const uint32_t taken = tael_port_flush(ports[0]);
+    for (int i = 0; i < TAEL_PORT_BURST_MAX; i++) tael_port_transmit(ports[0], packet_with(ports[0], "x", 1));
+    tael_port_flush(ports[0]);
     rte_eth_fp_ops[0].tx_pkt_burst = before;
-    return taken;
+    return counters_of(ports[0]).sent - sent_before;
 }
 
 static void test_a_slow_device_is_asked_again_and_a_stuck_one_given_up(void **unused) {
     (void)unused;
     const uint32_t free_before = free_packets(ports[0]);
     const uint64_t full_before = counters_of(ports[0]).transmit_full;
-    assert_int_equal(flush_through(slow_transmit), TAEL_PORT_BURST_MAX);
+    assert_int_equal(send_through(slow_transmit), TAEL_PORT_BURST_MAX);
     assert_int_equal(counters_of(ports[0]).transmit_full, full_before);
-    assert_int_equal(flush_through(stuck_transmit), 0);
-    assert_int_equal(counters_of(ports[0]).transmit_full - full_before, TAEL_PORT_BURST_MAX);
+    assert_int_equal(send_through(stuck_transmit), 0);
+    assert_int_equal(counters_of(ports[0]).transmit_full, full_before);
+    usleep(2 * TAEL_PORT_STUCK_NS / 1000);
+    assert_int_equal(send_through(stuck_transmit), 0);
+    assert_int_equal(counters_of(ports[0]).transmit_full - full_before, 2 * TAEL_PORT_BURST_MAX);
     assert_true(slow_calls <= 100);
     assert_int_equal(free_packets(ports[0]), free_before);
 }
@@ -469,7 +485,7 @@ int main(void) {
         cmocka_unit_test(test_what_the_device_says_of_checksums_counts),
         cmocka_unit_test(test_an_announcement_and_a_request_reach_the_other_host),
         cmocka_unit_test(test_queues_are_apart),
-        cmocka_unit_test(test_what_the_device_does_not_take_is_dropped_and_counted),
+        cmocka_unit_test(test_what_the_device_does_not_take_waits_and_the_rest_is_dropped),
         cmocka_unit_test(test_a_slow_device_is_asked_again_and_a_stuck_one_given_up),
         cmocka_unit_test(test_without_a_free_packet_none_is_made),
         cmocka_unit_test(test_the_largest_datagram_fits),

@@ -61,6 +61,7 @@ struct session {
     struct tael_faults faults; /* of what it sends */
     struct lane *lanes; /* one a slot */
     uint64_t due_ns;
+    bool lacks_room; /* to send what it has to: it is looked after in the next turn */
 };
 
 struct options {
@@ -117,7 +118,8 @@ static void *pages_map(size_t size) {
 static void *transmit_begin(void *context, uint32_t size_max) {
     struct session *session = context;
     (void)size_max;
-    session->packet = tael_port_packet(session->load->port);
+    session->packet = tael_port_is_full(session->load->port) ? NULL : tael_port_packet(session->load->port);
+    session->lacks_room = session->packet == NULL;
     return session->packet == NULL ? NULL : tael_port_payload(session->packet);
 }
 
@@ -259,7 +261,8 @@ static void turn(struct load *load) {
     for (uint32_t i = 0; i < count; i++) packet_hear(load, packets[i], now);
     for (uint64_t i = 0; i < load->options.sessions; i++) {
         struct session *session = &load->sessions[i];
-        if (session->due_ns > now) continue;
+        if (session->due_ns > now && !session->lacks_room) continue;
+        session->lacks_room = false;
         tael_datagram_client_tick(session->client, now);
         session->due_ns = tael_datagram_client_deadline_ns(session->client);
     }

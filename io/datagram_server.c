@@ -15,7 +15,7 @@
 
 enum {
     TURN_REPLIES_MAX = 1024,
-    TURN_PARTS_MAX = 64, /* parts of replies sent in one turn */
+    TURN_PARTS_MAX = 256, /* parts of replies sent in one turn */
     TURN_WAITING_MAX = 64, /* whole requests that are tried again in one turn */
     GROUP = 16, /* replies whose memory is fetched together */
     BUSY_WAIT_MS = 20,

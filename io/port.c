@@ -124,7 +124,7 @@ void tael_port_transmit(struct tael_port *port, struct rte_mbuf *packet) {
 }
 
 bool tael_port_is_full(const struct tael_port *port) {
-    return port->pending_count > TAEL_PORT_PENDING_MAX - TAEL_PORT_BURST_MAX;
+    return port->pending_count > TAEL_PORT_PENDING_MAX - TAEL_PORT_ROOM_MIN;
 }
 
 static bool transmit_arp(struct tael_port *port, const struct tael_host *host, uint32_t address) {

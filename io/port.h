@@ -24,7 +24,10 @@
 struct rte_mbuf; /* rte_mbuf.h */
 struct tael_port;
 
-enum { TAEL_PORT_BURST_MAX = 64, TAEL_PORT_QUEUES_MAX = 64, TAEL_PORT_PENDING_MAX = 512 };
+enum { TAEL_PORT_BURST_MAX = 64, TAEL_PORT_QUEUES_MAX = 64, TAEL_PORT_PENDING_MAX = 1024 };
+
+/* So many packets may be sent in a turn after tael_port_is_full was false, and none is dropped. */
+#define TAEL_PORT_ROOM_MIN 512
 
 /* For so long a device may take nothing; then what waits for it is dropped. */
 #define TAEL_PORT_STUCK_NS 10000000u

@@ -10,6 +10,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include <tael/datagram.h>
 #include <tael/limits.h>
 
 #include "bench/load/load.h"
@@ -21,6 +22,7 @@
 #include "cli/placement.h"
 #include "cli/server.h"
 #include "cli/trial_balance.h"
+#include "io/faults.h"
 
 #define BATCHES_OUTSTANDING_MAX 1000000
 #define TRANSFERS_DEFAULT 2000000
@@ -30,6 +32,11 @@
 
 #define BENCH_OPTIONS(X, S)                                                                                            \
     X(S, TEXT, to, "ADDR:PORT", 0, 0, NULL, "the server to measure; without it, one on a new ledger is started")       \
+    X(S, FLAG, udp, "", 0, 0, false, "with --to: by datagrams; the address is that of the server's datagram port")     \
+    X(S, NUMBER, datagram_max, "BYTES", TAEL_DATAGRAM_SIZE_ETHERNET, TAEL_DATAGRAM_SIZE_MAX,                           \
+      TAEL_DATAGRAM_SIZE_ETHERNET, "with --udp: of a datagram, as the way takes them")                                 \
+    X(S, TEXT, faults, "LIST", 0, 0, NULL,                                                                             \
+      "with --udp: faults on purpose, percent of datagrams: drop=20,duplicate=10,reorder=10,corrupt=1,seed=7")         \
     X(S, TEXT, start, "DIR", 0, 0, NULL, "make that new ledger in DIR and keep it; without it, it is removed")         \
     X(S, FLAG, in_process, "", 0, 0, false,                                                                            \
       "make requests in the server's own process, without a network; the server is this one, on a new ledger")         \
@@ -38,7 +45,8 @@
     X(S, TEXT, idle, "HOW", 0, 0, "sleep", "with --in-process: as tael start has it")                                  \
     X(S, WIDE, cluster, "N", 0, 0, 0, "the ledger's cluster number")                                                   \
     X(S, NUMBER, timeout, "SECONDS", 1, 86400, 60, "how long one request may take, retries included")                  \
-    X(S, NUMBER, sessions, "N", 1, TAEL_CLIENT_SESSIONS_MAX, 4, "a connection each, with one request in flight")       \
+    X(S, NUMBER, sessions, "N", 1, TAEL_CLIENT_SESSIONS_MAX, 4,                                                        \
+      "a connection each, or a slot with --udp, with one request in flight")                                           \
     X(S, NUMBER, clients, "N", 1, 64, 1, "threads of the generator that share the sessions")                           \
     X(S, NUMBER, outstanding, "N", 1, BATCHES_OUTSTANDING_MAX, 0,                                                      \
       "batches at once, in place of one a session; more than that share requests")                                     \
@@ -113,6 +121,14 @@ static int options_check(const struct bench_options *options) {
     if (options->in_process && outstanding != options->sessions) {
         return wrong("--in-process has as many batches at once as --sessions");
     }
+    struct tael_faults_options faults;
+    if (options->udp && options->to == NULL) return wrong("--udp needs --to");
+    if (!options->udp && (options->faults != NULL || options->datagram_max != TAEL_DATAGRAM_SIZE_ETHERNET)) {
+        return wrong("--faults and --datagram-max need --udp");
+    }
+    if (options->faults != NULL && tael_faults_parse(options->faults, &faults) != 0) {
+        return wrong("--faults takes drop, duplicate, reorder and corrupt in percent, and seed");
+    }
     if (options->clients > options->sessions) return wrong("each client needs a session; there are more --clients");
     if (outstanding < options->sessions) return wrong("--outstanding is less than the sessions, so some were idle");
     if (2 * options->pending + options->chains > 100) return wrong("twice --pending and --chains are more than 100 %");
@@ -127,6 +143,9 @@ static int load_options_make(struct bench *bench) {
     if (status == TAEL_EXIT_DONE) status = choice_read(options->choice, &load->mix.choice);
     if (status != TAEL_EXIT_DONE) return status;
     load->address = options->to;
+    load->udp = options->udp;
+    load->datagram_max = options->udp ? (uint32_t)options->datagram_max : 0;
+    load->faults = options->faults;
     load->cluster = options->cluster;
     load->timeout_ns = options->timeout * TAEL_NS_PER_S;
     load->clients = (uint32_t)options->clients;

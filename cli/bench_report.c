@@ -151,6 +151,11 @@ void tael_bench_print(const struct tael_bench_report *report) {
            " sessions\n",
            tael_number_format(mix->accounts, number[0]), tael_number_format(report->accounts_opened, number[1]),
            choice_names[mix->choice], mix->batch, options->outstanding, options->sessions);
+    if (options->udp) {
+        printf("by datagrams of up to %" PRIu32 " bytes%s%s\n", options->datagram_max,
+               options->faults == NULL ? "" : ", with faults on purpose: ",
+               options->faults == NULL ? "" : options->faults);
+    }
     printf("making a transfer takes %.0f ns; load average before: %.2f\n", report->make_cost_ns, report->load_average);
     for (uint32_t i = 0; i < report->runs_count; i++) run_print(&report->runs[i], report->rate, report->is_in_process);
     if (report->runs_count > 1) {
@@ -227,7 +232,8 @@ static json_t *run_json(const struct tael_bench_run *run, uint64_t rate, bool is
 static json_t *options_json(const struct tael_bench_report *report) {
     const struct tael_load_options *options = report->options;
     const struct tael_mix_options *mix = &options->mix;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:f, s:I, s:I, s:I, s:I, s:b, s:I, s:I}", "clients",
+    return json_pack("{s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:f, s:I, s:I, s:I, s:I, s:b, s:I, s:I}",
+                     "transport", options->udp ? "udp" : "tcp", "faults", options->faults, "clients",
                      (json_int_t)options->clients, "sessions", (json_int_t)options->sessions, "outstanding",
                      (json_int_t)options->outstanding, "batch", (json_int_t)mix->batch, "accounts",
                      (json_int_t)mix->accounts, "choice", choice_names[mix->choice], "hot_percent",

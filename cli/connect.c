@@ -14,7 +14,7 @@ static void waiting_tell(void *context, const char *why) {
     tael_error(NULL, "still trying: %s", why);
 }
 
-struct tael_client *tael_connect(const struct tael_command *command, const char *to, tael_u128 cluster,
+struct tael_client *tael_connect(const struct tael_command *command, const char *to, bool udp, tael_u128 cluster,
                                  uint64_t timeout_s) {
     struct tael_client *client = NULL;
     char why[TAEL_CLIENT_WHY_SIZE];
@@ -24,12 +24,14 @@ struct tael_client *tael_connect(const struct tael_command *command, const char 
                                                 .cluster = cluster,
                                                 .timeout_ns = timeout_s * TAEL_NS_PER_S,
                                                 .connect_timeout_ns = connect_s * TAEL_NS_PER_S,
-                                                .waiting = waiting_tell};
+                                                .waiting = waiting_tell,
+                                                .transport = udp ? TAEL_CLIENT_UDP : TAEL_CLIENT_TCP};
     switch (tael_client_connect(&options, &client, why)) {
     case 0:
         break;
     case -EINVAL:
-        tael_error(command, "'%s' is no address; it takes 127.0.0.1:3000, [::1]:3000 or a port alone", to);
+        tael_error(command, "'%s' is no address; it takes 127.0.0.1:3000, %sor a port alone", to,
+                   udp ? "" : "[::1]:3000 ");
         break;
     case -ETIMEDOUT:
         tael_error(command, "%s; is the server running there, and is %s its cluster?", why,

@@ -342,7 +342,8 @@ static bool demo_init(struct demo *demo) {
     demo->run |= 1;
     demo->random = demo->run;
     demo->next_id = 1;
-    demo->client = tael_connect(&tael_command_demo, demo->options->to, demo->options->cluster, demo->options->timeout);
+    demo->client = tael_connect(&tael_command_demo, demo->options->to, demo->options->udp, demo->options->cluster,
+                                demo->options->timeout);
     return demo->client != NULL;
 }
 

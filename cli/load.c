@@ -529,7 +529,7 @@ static bool load_init(struct load *load, const struct load_options *options) {
         return false;
     }
     if (options->check) return true;
-    load->client = tael_connect(&tael_command_load, options->to, options->cluster, options->timeout);
+    load->client = tael_connect(&tael_command_load, options->to, options->udp, options->cluster, options->timeout);
     return load->client != NULL;
 }
 

@@ -217,7 +217,8 @@ static int command_run(struct repl *repl) {
         return TAEL_EXIT_FAILED;
     }
     if (!text_run(repl)) return TAEL_EXIT_FAILED;
-    repl->client = tael_connect(&tael_command_repl, repl->options->to, repl->options->cluster, repl->options->timeout);
+    repl->client = tael_connect(&tael_command_repl, repl->options->to, repl->options->udp, repl->options->cluster,
+                                repl->options->timeout);
     repl->done = 0;
     return repl->client != NULL && text_run(repl) ? TAEL_EXIT_DONE : TAEL_EXIT_FAILED;
 }
@@ -294,7 +295,8 @@ static int terminal_run(struct repl *repl) {
 /* --- the command --- */
 
 static int input_run(struct repl *repl) {
-    repl->client = tael_connect(&tael_command_repl, repl->options->to, repl->options->cluster, repl->options->timeout);
+    repl->client = tael_connect(&tael_command_repl, repl->options->to, repl->options->udp, repl->options->cluster,
+                                repl->options->timeout);
     if (repl->client == NULL) return TAEL_EXIT_FAILED;
     if (isatty(STDIN_FILENO) != 1 || isatty(STDOUT_FILENO) != 1) return stream_run(repl);
     repl->line = tael_repl_line_new();

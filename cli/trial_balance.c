@@ -157,7 +157,7 @@ static int trial_balance_run(const void *options_any, int operands_count, char *
         return TAEL_EXIT_USAGE;
     }
     struct tael_client *client =
-        tael_connect(&tael_command_trial_balance, options->to, options->cluster, options->timeout);
+        tael_connect(&tael_command_trial_balance, options->to, options->udp, options->cluster, options->timeout);
     if (client == NULL) return TAEL_EXIT_FAILED;
     struct tael_trial_balance balance;
     char why[TAEL_CLIENT_WHY_SIZE];

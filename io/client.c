@@ -12,7 +12,10 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <unistd.h>
+
+#include <tael/datagram.h>
 
 #include "io/aegis.h"
 #include "io/client_internal.h"
@@ -21,7 +24,7 @@
 #define QUEUE_MAX_DEFAULT 16384
 #define TIMEOUT_DEFAULT_NS (60 * TAEL_NS_PER_S)
 #define CONNECT_TIMEOUT_DEFAULT_NS (10 * TAEL_NS_PER_S)
-#define RETRANSMIT_DEFAULT_NS (600 * NS_PER_MS)
+#define RETRANSMIT_DEFAULT_NS (600 * NS_PER_MS) /* of TCP */
 #define TIMEOUT_MAX_NS (1ull << 62) /* so that a deadline never overflows */
 
 static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
@@ -174,7 +177,13 @@ static int random_fill(void *out, size_t size) {
 static int wire_init(struct tael_client *client, const struct tael_client_options *options) {
     struct tael_client_wire *wire = &client->wire;
     wire->cluster = options->cluster;
-    wire->retransmit_ns = options->retransmit_ns == 0 ? RETRANSMIT_DEFAULT_NS : options->retransmit_ns;
+    wire->retransmit_ns = options->retransmit_ns;
+    if (wire->retransmit_ns == 0 && options->transport == TAEL_CLIENT_TCP) wire->retransmit_ns = RETRANSMIT_DEFAULT_NS;
+    wire->datagram_max = options->datagram_max == 0 ? TAEL_DATAGRAM_SIZE_ETHERNET : options->datagram_max;
+    wire->has_faults = options->faults != NULL;
+    if (wire->has_faults && tael_faults_parse(options->faults, &wire->faults) != 0) return -EINVAL;
+    wire->event = tael_client_event_take;
+    wire->event_context = client;
     wire->timer_ns = TAEL_CLIENT_NEVER;
     wire->waiting = options->waiting;
     wire->waiting_context = options->waiting_context;
@@ -190,6 +199,11 @@ static int wire_init(struct tael_client *client, const struct tael_client_option
     return epoll_ctl(wire->epoll, EPOLL_CTL_ADD, client->wake_fd, &event) == 0 ? 0 : -errno;
 }
 
+static int links_init(struct tael_client *client, enum tael_client_transport transport, uint32_t count) {
+    return transport == TAEL_CLIENT_UDP ? tael_client_links_udp(&client->wire, count, &client->links)
+                                        : tael_client_links_tcp(&client->wire, count, &client->links);
+}
+
 static int lanes_init(struct tael_client *client, uint32_t lanes_max) {
     client->lanes = calloc(lanes_max, sizeof *client->lanes);
     client->idle.lanes = calloc(lanes_max, sizeof *client->idle.lanes);
@@ -197,12 +211,10 @@ static int lanes_init(struct tael_client *client, uint32_t lanes_max) {
     if (client->lanes == NULL || client->idle.lanes == NULL || client->closed.lanes == NULL) return -ENOMEM;
     for (; client->lanes_count < lanes_max; client->lanes_count++) {
         struct tael_client_lane *lane = &client->lanes[client->lanes_count];
-        const int error = tael_client_session_init(&lane->session, &client->wire);
-        if (error != 0) return error;
+        lane->link = client->links.links[client->lanes_count];
+        lane->link->lane = client->lanes_count;
         lane->parts = malloc(TAEL_CLIENT_PARTS_MAX * sizeof *lane->parts);
-        if (lane->parts != NULL) continue;
-        tael_client_session_free(&lane->session);
-        return -ENOMEM;
+        if (lane->parts == NULL) return -ENOMEM;
     }
     return 0;
 }
@@ -220,10 +232,8 @@ static int sync_init(struct tael_client *client) {
 
 /* Gives back all that a client without a thread has. */
 static void client_free(struct tael_client *client) {
-    for (uint32_t i = 0; i < client->lanes_count; i++) {
-        tael_client_session_free(&client->lanes[i].session);
-        free(client->lanes[i].parts);
-    }
+    for (uint32_t i = 0; i < client->lanes_count; i++) free(client->lanes[i].parts);
+    if (client->links.free != NULL) client->links.free(&client->links);
     if (client->wake_fd >= 0) close(client->wake_fd);
     if (client->wire.epoll >= 0) close(client->wire.epoll);
     tael_client_queue_free(&client->queue);
@@ -265,6 +275,14 @@ static int sessions_await(struct tael_client *client) {
 static int options_check(const struct tael_client_options *options, struct tael_address *address) {
     if (options->address == NULL || tael_address_parse(options->address, address) != 0) return -EINVAL;
     if (options->sessions > TAEL_CLIENT_SESSIONS_MAX || options->queue_max > TAEL_CLIENT_QUEUE_MAX) return -EINVAL;
+    if (options->transport != TAEL_CLIENT_TCP && options->transport != TAEL_CLIENT_UDP) return -EINVAL;
+    if (options->transport == TAEL_CLIENT_UDP && address->storage.ss_family != AF_INET) return -EINVAL;
+    if (options->transport == TAEL_CLIENT_TCP && (options->faults != NULL || options->datagram_max != 0))
+        return -EINVAL;
+    if (options->datagram_max != 0 &&
+        (options->datagram_max < TAEL_DATAGRAM_SIZE_ETHERNET || options->datagram_max > TAEL_DATAGRAM_SIZE_MAX)) {
+        return -EINVAL;
+    }
     return tael_aegis_supported() ? 0 : -ENOTSUP;
 }
 
@@ -281,7 +299,9 @@ static int client_new(const struct tael_client_options *options, const struct ta
                                      : earlier(options->connect_timeout_ns, TIMEOUT_MAX_NS);
     int error = sync_init(client);
     if (error == 0) error = wire_init(client, options);
-    if (error == 0) error = lanes_init(client, options->sessions == 0 ? 1 : options->sessions);
+    const uint32_t lanes = options->sessions == 0 ? 1 : options->sessions;
+    if (error == 0) error = links_init(client, options->transport, lanes);
+    if (error == 0) error = lanes_init(client, lanes);
     if (error == 0) {
         error =
             tael_client_queue_init(&client->queue, options->queue_max == 0 ? QUEUE_MAX_DEFAULT : options->queue_max);

@@ -20,16 +20,17 @@
 #include <tael/client.h>
 #include <tael/limits.h>
 
+#include "io/client_link.h"
 #include "io/client_queue.h"
-#include "io/client_session.h"
 
-/* A session and the request that it has in flight. */
+/* A way to the server and the request that it has in flight. */
 struct tael_client_lane {
-    struct tael_client_session session; /* first: epoll's events point to it */
+    struct tael_client_link *link;
     struct tael_client_part *parts; /* TAEL_CLIENT_PARTS_MAX */
     uint32_t parts_count;
     uint32_t parts_live; /* of them, not completed yet */
     uint8_t operation;
+    bool is_opening;
     bool has_expired; /* some of its parts did, in the round of deadlines under way */
     uint64_t open_until_ns; /* while it registers: how long without anything waiting for it */
 };
@@ -43,6 +44,7 @@ struct tael_client_lanes {
 struct tael_client {
     pthread_t thread;
     struct tael_client_wire wire;
+    struct tael_client_links links;
     struct tael_client_lane *lanes;
     uint32_t lanes_count;
     struct tael_client_lanes idle; /* open, without a request */
@@ -89,6 +91,9 @@ static inline uint64_t tael_client_now_ns(void) {
 
 /* The library's thread; its argument is the client. */
 void *tael_client_loop(void *client);
+
+/* What a link tells; `client` is the client. */
+void tael_client_event_take(void *client, struct tael_client_link *link, enum tael_client_event event);
 
 /* Wakes the thread where it sleeps and has something to do with a submit of that deadline. With the mutex held, so that the client
  * outlives it. */

@@ -74,22 +74,21 @@ static void lane_fail(struct tael_client *client, struct tael_client_lane *lane,
 static void lane_file(struct tael_client *client, struct tael_client_lane *lane) {
     TAEL_ASSERT(lane->parts_live == 0);
     lane->parts_count = 0;
-    const bool is_idle = lane->session.phase == TAEL_CLIENT_IDLE;
-    TAEL_ASSERT(is_idle || lane->session.phase == TAEL_CLIENT_CLOSED);
+    const bool is_idle = lane->link->phase == TAEL_CLIENT_IDLE;
+    TAEL_ASSERT(is_idle || lane->link->phase == TAEL_CLIENT_CLOSED);
     list_push(is_idle ? &client->idle : &client->closed, lane_index(client, lane));
 }
 
 /* The reply's results, part by part, as a multi-batch body says it or as the only batch of a bare one. */
-static bool reply_decode(const struct tael_client_lane *lane, struct tael_multi_batch *out) {
+static bool reply_decode(const struct tael_client_lane *lane, const struct tael_client_answer *answer,
+                         struct tael_multi_batch *out) {
     const struct tael_operation_info info = tael_operation_info(lane->operation);
-    const struct tael_frame *answer = lane->session.answer;
-    const uint32_t body_size = answer->size - TAEL_FRAME_HEADER_SIZE;
+    const uint32_t body_size = answer->body_size;
     if (!info.multi_batch) {
-        *out = (struct tael_multi_batch){.payload = (const uint8_t *)(answer + 1),
-                                         .element_count = body_size / info.result_size};
+        *out = (struct tael_multi_batch){.payload = answer->body, .element_count = body_size / info.result_size};
         return body_size % info.result_size == 0;
     }
-    if (tael_multi_batch_decode(answer + 1, body_size, info.result_size, out) != TAEL_MULTI_BATCH_OK) return false;
+    if (tael_multi_batch_decode(answer->body, body_size, info.result_size, out) != TAEL_MULTI_BATCH_OK) return false;
     if (out->batch_count != lane->parts_count) return false;
     if (info.kind != TAEL_OPERATION_CREATE || tael_operation_is_sparse(lane->operation)) return true;
     for (uint32_t i = 0; i < lane->parts_count; i++) {
@@ -100,11 +99,11 @@ static bool reply_decode(const struct tael_client_lane *lane, struct tael_multi_
 
 static void lane_answered(struct tael_client *client, struct tael_client_lane *lane) {
     const struct tael_operation_info info = tael_operation_info(lane->operation);
-    const struct tael_frame_reply *reply = &lane->session.answer->reply;
+    const struct tael_client_answer answer = lane->link->operations->answer(lane->link);
     struct tael_multi_batch results;
-    if (!reply_decode(lane, &results)) {
+    if (!reply_decode(lane, &answer, &results)) {
         why_set(client, "the body of the server's reply to %s is wrong", info.name);
-        tael_client_session_end(&lane->session);
+        lane->link->operations->end(lane->link);
         lane_fail(client, lane, -EPROTO);
         lane_file(client, lane);
         return;
@@ -115,12 +114,12 @@ static void lane_answered(struct tael_client *client, struct tael_client_lane *l
     for (uint32_t i = 0; i < lane->parts_count; i++) {
         const uint32_t batch = info.multi_batch ? tael_multi_batch_count(&results, i) : results.element_count;
         const struct tael_client_result result = {
-            .count = batch, .results = place, .op = reply->op, .timestamp = reply->timestamp};
+            .count = batch, .results = place, .op = answer.op, .timestamp = answer.timestamp};
         if (lane->parts[i].slot != TAEL_CLIENT_SLOT_NONE) part_complete(client, &lane->parts[i], result);
         place += (size_t)batch * info.result_size;
     }
     lane->parts_live = 0;
-    tael_client_session_release(&lane->session);
+    lane->link->operations->release(lane->link);
     lane_file(client, lane);
 }
 
@@ -128,7 +127,7 @@ static void lane_answered(struct tael_client *client, struct tael_client_lane *l
 
 static void lane_send(struct tael_client *client, struct tael_client_lane *lane) {
     const struct tael_operation_info info = tael_operation_info(lane->operation);
-    uint8_t *body = tael_client_session_body(&lane->session);
+    uint8_t *body = lane->link->operations->body(lane->link);
     uint16_t counts[TAEL_CLIENT_PARTS_MAX];
     uint32_t size = 0;
     uint64_t deadline_ns = TAEL_CLIENT_NEVER;
@@ -142,14 +141,22 @@ static void lane_send(struct tael_client *client, struct tael_client_lane *lane)
         if (events_size > 0) memcpy(body + size, submit->events, events_size);
         size += events_size;
     }
-    if (info.multi_batch) size = tael_multi_batch_encode(body, size, counts, lane->parts_count, info.event_size);
-    tael_client_session_request(&lane->session, lane->operation, size, deadline_ns, tael_client_now_ns());
+    const bool is_one_batch =
+        lane->link->operations->takes_one_batch && info.multi_batch && lane->parts_count == 1 && size > 0;
+    if (info.multi_batch && !is_one_batch) {
+        size = tael_multi_batch_encode(body, size, counts, lane->parts_count, info.event_size);
+    }
+    lane->link->operations->request(lane->link, lane->operation, size, is_one_batch, deadline_ns, tael_client_now_ns());
 }
 
 /* Gives what waits to idle sessions. Called and returns with the mutex held. */
 static void submits_assign(struct tael_client *client) {
     while (client->queue.waiting > 0 && client->idle.count > 0) {
         struct tael_client_lane *lane = &client->lanes[list_pop(&client->idle)];
+        if (lane->link->phase != TAEL_CLIENT_IDLE) { /* its session has ended meanwhile */
+            list_push(&client->closed, lane_index(client, lane));
+            continue;
+        }
         lane->parts_count =
             tael_client_queue_pick(&client->queue, client->lanes_count == 1, lane_index(client, lane), lane->parts);
         lane->parts_live = lane->parts_count;
@@ -160,11 +167,24 @@ static void submits_assign(struct tael_client *client) {
     }
 }
 
+static void lane_opened(struct tael_client *client, struct tael_client_lane *lane) {
+    client->opening--;
+    lane->is_opening = false;
+    lane_file(client, lane);
+    tael_client_lock(client);
+    client->opened++;
+    client->is_refused = false;
+    pthread_cond_broadcast(&client->changed);
+    tael_client_unlock(client);
+}
+
 static void lane_open(struct tael_client *client, struct tael_client_lane *lane) {
     const uint64_t now = tael_client_now_ns();
     lane->open_until_ns = now + client->connect_timeout_ns;
+    lane->is_opening = true;
     client->opening++;
-    tael_client_session_register(&lane->session, now);
+    lane->link->operations->open(lane->link, now);
+    if (lane->link->phase == TAEL_CLIENT_IDLE) lane_opened(client, lane);
 }
 
 /* Opens as many sessions as there are submits for which there is none. Called and returns with the mutex held. */
@@ -183,8 +203,9 @@ static void sessions_open(struct tael_client *client) {
 const char *tael_client_sessions_trouble(const struct tael_client *client) {
     if (client->is_refused) return client->refused_why;
     for (uint32_t i = 0; i < client->lanes_count; i++) {
-        const struct tael_client_session *session = &client->lanes[i].session;
-        if (session->phase != TAEL_CLIENT_IDLE && session->why[0] != '\0') return session->why;
+        const struct tael_client_link *link = client->lanes[i].link;
+        const char *why = link->operations->why(link);
+        if (link->phase != TAEL_CLIENT_IDLE && why[0] != '\0') return why;
     }
     return "all sessions are busy";
 }
@@ -196,13 +217,13 @@ static int expired_status(struct tael_client *client, const struct tael_client_s
     char trouble[TAEL_CLIENT_WHY_SIZE / 2 + 32];
     const double seconds = (double)slot->submit.timeout_ns / (double)TAEL_NS_PER_S;
     snprintf(trouble, sizeof trouble, "%s",
-             lane == NULL ? tael_client_sessions_trouble(client) : tael_client_session_trouble(&lane->session));
+             lane == NULL ? tael_client_sessions_trouble(client) : lane->link->operations->trouble(lane->link));
     tael_address_format(&client->wire.address, address);
-    if (lane == NULL || lane->session.copies == 0) {
+    if (lane == NULL || !lane->link->operations->was_sent(lane->link)) {
         why_set(client, "nothing could be sent to %s within %.3g s (%s)", address, seconds, trouble);
         return -EHOSTUNREACH;
     }
-    if (tael_client_session_is_certain(&lane->session)) {
+    if (lane->link->operations->is_certain(lane->link)) {
         why_set(client, "%s was asked for %.3g s without effect: %s", address, seconds, trouble);
         return -EBUSY;
     }
@@ -236,11 +257,11 @@ static void slot_expire(struct tael_client *client, uint32_t index) {
  * was executed, those that are left go back to the queue: their request would execute the others too. */
 static void lane_expired(struct tael_client *client, struct tael_client_lane *lane) {
     lane->has_expired = false;
-    if (tael_client_session_is_certain(&lane->session)) {
+    if (lane->link->operations->is_certain(lane->link)) {
         tael_client_queue_put_back(&client->queue, lane->parts, lane->parts_count);
-        tael_client_session_withdraw(&lane->session);
+        lane->link->operations->withdraw(lane->link);
     } else if (lane->parts_live == 0) {
-        tael_client_session_end(&lane->session);
+        lane->link->operations->end(lane->link);
     } else {
         return;
     }
@@ -265,31 +286,23 @@ static void deadlines_keep(struct tael_client *client, uint64_t now) {
 
 /* --- events --- */
 
-static void lane_opened(struct tael_client *client, struct tael_client_lane *lane) {
-    client->opening--;
-    lane_file(client, lane);
-    tael_client_lock(client);
-    client->opened++;
-    client->is_refused = false;
-    pthread_cond_broadcast(&client->changed);
-    tael_client_unlock(client);
-}
-
 /* The server refused the session: not at once again. */
 static void lane_refused(struct tael_client *client, struct tael_client_lane *lane) {
     client->opening--;
+    lane->is_opening = false;
     client->reopen_ns = tael_client_now_ns() + REOPEN_AFTER_NS;
     lane_file(client, lane);
     tael_client_lock(client);
     client->is_refused = true;
-    snprintf(client->refused_why, sizeof client->refused_why, "%s", tael_client_session_eviction_text(&lane->session));
+    snprintf(client->refused_why, sizeof client->refused_why, "%s", lane->link->operations->eviction(lane->link));
     pthread_cond_broadcast(&client->changed);
     tael_client_unlock(client);
 }
 
-static void lane_ready(struct tael_client *client, struct tael_client_lane *lane, uint32_t events, uint64_t now) {
-    const bool is_opening = lane->session.phase == TAEL_CLIENT_REGISTERING;
-    switch (tael_client_session_ready(&lane->session, events, now)) {
+void tael_client_event_take(void *context, struct tael_client_link *link, enum tael_client_event event) {
+    struct tael_client *client = context;
+    struct tael_client_lane *lane = &client->lanes[link->lane];
+    switch (event) {
     case TAEL_CLIENT_EVENT_NONE:
         break;
     case TAEL_CLIENT_EVENT_OPENED:
@@ -299,13 +312,13 @@ static void lane_ready(struct tael_client *client, struct tael_client_lane *lane
         lane_answered(client, lane);
         break;
     case TAEL_CLIENT_EVENT_REFUSED:
-        why_set(client, "the server refused the request: %s", tael_client_session_eviction_text(&lane->session));
+        why_set(client, "the server refused the request: %s", lane->link->operations->eviction(lane->link));
         lane_fail(client, lane, -EINVAL);
         lane_file(client, lane);
         break;
     case TAEL_CLIENT_EVENT_EVICTED:
-        why_set(client, "the server ended the session: %s", tael_client_session_eviction_text(&lane->session));
-        if (is_opening) {
+        why_set(client, "the server ended the session: %s", lane->link->operations->eviction(lane->link));
+        if (lane->is_opening) {
             lane_refused(client, lane);
         } else {
             lane_fail(client, lane, -ECONNABORTED);
@@ -315,29 +328,37 @@ static void lane_ready(struct tael_client *client, struct tael_client_lane *lane
     }
 }
 
-/* A session that nobody needs any more is not asked for for ever. */
-static bool is_opening_in_vain(struct tael_client *client, const struct tael_client_lane *lane, uint64_t now) {
-    if (lane->session.phase != TAEL_CLIENT_REGISTERING || now < lane->open_until_ns) return false;
+/* Sessions that nobody needs any more are not asked for for ever. */
+static void opening_end(struct tael_client *client, uint64_t now) {
     tael_client_lock(client);
     const bool is_needed = client->queue.waiting > 0;
     tael_client_unlock(client);
-    return !is_needed;
+    for (uint32_t i = 0; i < client->lanes_count && !is_needed; i++) {
+        struct tael_client_lane *lane = &client->lanes[i];
+        if (!lane->is_opening || now < lane->open_until_ns) continue;
+        client->opening--;
+        lane->is_opening = false;
+        lane->link->operations->end(lane->link);
+        lane_file(client, lane);
+    }
 }
 
 static void timers_tick(struct tael_client *client, uint64_t now) {
     if (now < client->wire.timer_ns) return;
+    if (client->opening > 0) opening_end(client, now);
     client->wire.timer_ns = TAEL_CLIENT_NEVER;
-    for (uint32_t i = 0; i < client->lanes_count; i++) {
-        struct tael_client_lane *lane = &client->lanes[i];
-        if (lane->session.timer_ns > now) {
-            client->wire.timer_ns = earlier(client->wire.timer_ns, lane->session.timer_ns);
-        } else if (is_opening_in_vain(client, lane, now)) {
-            client->opening--;
-            tael_client_session_end(&lane->session);
-            lane_file(client, lane);
-        } else {
-            tael_client_session_tick(&lane->session, now);
-        }
+    for (uint32_t i = 0; i < client->links.sources_count; i++) {
+        struct tael_client_source *source = client->links.sources[i];
+        if (source->timer_ns <= now) source->operations->tick(source, now);
+        client->wire.timer_ns = earlier(client->wire.timer_ns, source->timer_ns);
+    }
+}
+
+static void sources_flush(struct tael_client *client) {
+    for (uint32_t i = 0; i < client->links.sources_count; i++) {
+        struct tael_client_source *source = client->links.sources[i];
+        if (source->operations->flush == NULL) return;
+        source->operations->flush(source, tael_client_now_ns());
     }
 }
 
@@ -370,7 +391,8 @@ static void events_await(struct tael_client *client, uint64_t until_ns) {
         if (events[i].data.ptr == NULL) {
             wake_took(client);
         } else {
-            lane_ready(client, events[i].data.ptr, events[i].events, now);
+            struct tael_client_source *source = events[i].data.ptr;
+            source->operations->ready(source, events[i].events, now);
         }
     }
 }
@@ -396,8 +418,8 @@ static void rest_fail(struct tael_client *client) {
     for (uint32_t i = 0; i < client->lanes_count; i++) {
         struct tael_client_lane *lane = &client->lanes[i];
         if (lane->parts_live == 0) continue;
-        const bool is_certain = tael_client_session_is_certain(&lane->session);
-        why_set(client, "the client was closed (%s)", tael_client_session_trouble(&lane->session));
+        const bool is_certain = lane->link->operations->is_certain(lane->link);
+        why_set(client, "the client was closed (%s)", lane->link->operations->trouble(lane->link));
         lane_fail(client, lane, is_certain ? -ECANCELED : -ESHUTDOWN);
     }
     tael_client_lock(client);
@@ -417,7 +439,8 @@ void *tael_client_loop(void *argument) {
     uint64_t until_ns = 0;
     for (uint32_t i = client->lanes_count; i-- > 0;) lane_open(client, &client->lanes[i]);
     while (work_assign(client, &until_ns)) {
-        events_await(client, until_ns);
+        sources_flush(client);
+        events_await(client, earlier(until_ns, client->wire.timer_ns));
         const uint64_t now = tael_client_now_ns();
         deadlines_keep(client, now); /* first: nothing is sent once more when its time is over */
         timers_tick(client, now);

@@ -63,18 +63,18 @@ static uint64_t backoff_ns(struct tael_client_wire *wire, uint32_t attempt, uint
 }
 
 static bool is_in_flight(const struct tael_client_session *session) {
-    return session->phase == TAEL_CLIENT_REGISTERING || session->phase == TAEL_CLIENT_REQUESTING;
+    return session->link.phase == TAEL_CLIENT_REGISTERING || session->link.phase == TAEL_CLIENT_REQUESTING;
 }
 
 static void timer_set(struct tael_client_session *session, enum tael_client_timer timer, uint64_t at_ns) {
     session->timer = timer;
-    session->timer_ns = at_ns;
+    session->source.timer_ns = at_ns;
     session->wire->timer_ns = earlier(session->wire->timer_ns, at_ns);
 }
 
 static void timer_clear(struct tael_client_session *session) {
     session->timer = TAEL_CLIENT_TIMER_NONE;
-    session->timer_ns = TAEL_CLIENT_NEVER;
+    session->source.timer_ns = TAEL_CLIENT_NEVER;
 }
 
 static uint64_t stall_ns(const struct tael_client_session *session) {
@@ -105,7 +105,7 @@ static void disconnect(struct tael_client_session *session) {
         close(session->socket);
     }
     session->socket = -1;
-    session->link = TAEL_CLIENT_LINK_DOWN;
+    session->connection = TAEL_CLIENT_CONNECTION_DOWN;
     session->sent = 0;
     session->received = 0;
     session->silences = 0;
@@ -135,22 +135,24 @@ static enum judgement nonsense(struct tael_client_session *session, const char *
 
 /* Has epoll tell when the socket has something to read, and where `for_room` when it takes more. */
 static int watch(struct tael_client_session *session, int operation, bool for_room) {
-    struct epoll_event event = {.events = EPOLLIN | (for_room ? (uint32_t)EPOLLOUT : 0), .data.ptr = session};
+    struct epoll_event event = {.events = EPOLLIN | (for_room ? (uint32_t)EPOLLOUT : 0), .data.ptr = &session->source};
     session->is_watched_for_room = for_room;
     return epoll_ctl(session->wire->epoll, operation, session->socket, &event);
 }
 
 static void request_send(struct tael_client_session *session, uint64_t now_ns);
+static void session_end(struct tael_client_session *session);
+static void session_release(struct tael_client_session *session);
 
 static void connected(struct tael_client_session *session, uint64_t now_ns) {
-    session->link = TAEL_CLIENT_LINK_UP;
+    session->connection = TAEL_CLIENT_CONNECTION_UP;
     if (session->was_connected) count(&session->wire->reconnects);
     session->was_connected = true;
     request_send(session, now_ns);
 }
 
 static void connect_begin(struct tael_client_session *session, uint64_t now_ns) {
-    TAEL_ASSERT(session->link == TAEL_CLIENT_LINK_DOWN);
+    TAEL_ASSERT(session->connection == TAEL_CLIENT_CONNECTION_DOWN);
     TAEL_ASSERT(is_in_flight(session));
     const struct tael_address *address = &session->wire->address;
     const struct sockaddr *peer = (const struct sockaddr *)&address->storage;
@@ -169,7 +171,7 @@ static void connect_begin(struct tael_client_session *session, uint64_t now_ns) 
     } else if (error == 0) {
         connected(session, now_ns);
     } else {
-        session->link = TAEL_CLIENT_LINK_CONNECTING;
+        session->connection = TAEL_CLIENT_CONNECTING;
         timer_set(session, TAEL_CLIENT_TIMER_CONNECTED, now_ns + CONNECT_MAX_NS);
     }
 }
@@ -218,7 +220,7 @@ static void request_push(struct tael_client_session *session, uint64_t now_ns) {
 }
 
 static void request_send(struct tael_client_session *session, uint64_t now_ns) {
-    TAEL_ASSERT(session->link == TAEL_CLIENT_LINK_UP);
+    TAEL_ASSERT(session->connection == TAEL_CLIENT_CONNECTION_UP);
     if (session->copies > 0) count(&session->wire->retransmissions);
     session->sent = 0;
     session->is_sending = true;
@@ -234,7 +236,7 @@ static void request_begin(struct tael_client_session *session, uint64_t now_ns) 
     session->resends = 0;
     session->is_waiting_told = false;
     session->why[0] = '\0';
-    if (session->link == TAEL_CLIENT_LINK_UP) {
+    if (session->connection == TAEL_CLIENT_CONNECTION_UP) {
         request_send(session, now_ns);
     } else {
         connect_begin(session, now_ns);
@@ -260,9 +262,9 @@ static void request_header_build(struct tael_client_session *session, uint8_t op
     };
 }
 
-void tael_client_session_register(struct tael_client_session *session, uint64_t now_ns) {
-    TAEL_ASSERT(session->phase == TAEL_CLIENT_CLOSED);
-    TAEL_ASSERT(session->link == TAEL_CLIENT_LINK_DOWN);
+static void session_register(struct tael_client_session *session, uint64_t now_ns) {
+    TAEL_ASSERT(session->link.phase == TAEL_CLIENT_CLOSED);
+    TAEL_ASSERT(session->connection == TAEL_CLIENT_CONNECTION_DOWN);
     session->wire->ids.drawn++;
     session->id = tael_checksum(&session->wire->ids, sizeof session->wire->ids) | 1; /* never zero */
     session->parent = 0;
@@ -270,7 +272,7 @@ void tael_client_session_register(struct tael_client_session *session, uint64_t 
     session->number = 0;
     session->latency_ns = 0;
     session->deadline_ns = TAEL_CLIENT_NEVER;
-    session->phase = TAEL_CLIENT_REGISTERING;
+    session->link.phase = TAEL_CLIENT_REGISTERING;
     uint8_t *body = (uint8_t *)(session->request + 1);
     const uint32_t body_size = tael_operation_info(TAEL_OPERATION_register).event_size;
     const uint32_t capabilities = TAEL_CAPABILITY_BUSY;
@@ -280,18 +282,18 @@ void tael_client_session_register(struct tael_client_session *session, uint64_t 
     request_begin(session, now_ns);
 }
 
-void *tael_client_session_body(struct tael_client_session *session) {
-    TAEL_ASSERT(session->phase == TAEL_CLIENT_IDLE);
+static void *session_body(struct tael_client_session *session) {
+    TAEL_ASSERT(session->link.phase == TAEL_CLIENT_IDLE);
     return session->request + 1;
 }
 
-void tael_client_session_request(struct tael_client_session *session, uint8_t operation, uint32_t body_size,
-                                 uint64_t deadline_ns, uint64_t now_ns) {
-    TAEL_ASSERT(session->phase == TAEL_CLIENT_IDLE);
+static void session_request(struct tael_client_session *session, uint8_t operation, uint32_t body_size,
+                            uint64_t deadline_ns, uint64_t now_ns) {
+    TAEL_ASSERT(session->link.phase == TAEL_CLIENT_IDLE);
     TAEL_ASSERT(body_size <= TAEL_BODY_SIZE_MAX);
     TAEL_ASSERT(session->number < UINT32_MAX);
     session->number++;
-    session->phase = TAEL_CLIENT_REQUESTING;
+    session->link.phase = TAEL_CLIENT_REQUESTING;
     session->deadline_ns = deadline_ns;
     request_header_build(session, operation, body_size);
     request_begin(session, now_ns);
@@ -379,17 +381,17 @@ static enum tael_client_event evicted(struct tael_client_session *session) {
     const bool is_request_wrong = session->eviction == TAEL_EVICTION_INVALID_REQUEST_OPERATION ||
                                   session->eviction == TAEL_EVICTION_INVALID_REQUEST_BODY ||
                                   session->eviction == TAEL_EVICTION_INVALID_REQUEST_BODY_SIZE;
-    if (!is_request_wrong || session->phase == TAEL_CLIENT_REGISTERING) {
-        tael_client_session_end(session);
+    if (!is_request_wrong || session->link.phase == TAEL_CLIENT_REGISTERING) {
+        session_end(session);
         return TAEL_CLIENT_EVENT_EVICTED;
     }
     /* An eviction doesn't name its request: with more than one copy sent, another one may come and would be taken for
      * the next request's. It is meant for this session's id alone. */
     if (session->copies > 1 || session->is_sending || session->number == UINT32_MAX) {
-        tael_client_session_end(session);
+        session_end(session);
     } else {
         timer_clear(session);
-        session->phase = TAEL_CLIENT_IDLE;
+        session->link.phase = TAEL_CLIENT_IDLE;
     }
     return TAEL_CLIENT_EVENT_REFUSED;
 }
@@ -403,7 +405,7 @@ static enum tael_client_event registered(struct tael_client_session *session, ui
     session->session = answer->reply.commit;
     count(&session->wire->sessions);
     session->is_answered = true;
-    tael_client_session_release(session);
+    session_release(session);
     return TAEL_CLIENT_EVENT_OPENED;
 }
 
@@ -411,7 +413,7 @@ static enum tael_client_event answered(struct tael_client_session *session, uint
     session->latency_ns = now_ns - session->begun_ns;
     session->parent = session->answer->reply.context;
     timer_clear(session);
-    if (session->phase == TAEL_CLIENT_REGISTERING) return registered(session, now_ns);
+    if (session->link.phase == TAEL_CLIENT_REGISTERING) return registered(session, now_ns);
     session->is_answered = true;
     return TAEL_CLIENT_EVENT_ANSWERED;
 }
@@ -481,7 +483,7 @@ static enum tael_client_event receive(struct tael_client_session *session, uint6
             has_progressed = true;
             session->received += (uint32_t)size;
             const enum tael_client_event event = frames_take(session, now_ns);
-            if (event != TAEL_CLIENT_EVENT_NONE || session->link != TAEL_CLIENT_LINK_UP) return event;
+            if (event != TAEL_CLIENT_EVENT_NONE || session->connection != TAEL_CLIENT_CONNECTION_UP) return event;
         } else if (size == 0) {
             drop(session, "the server closed the connection", ECONNRESET, now_ns);
             return TAEL_CLIENT_EVENT_NONE;
@@ -495,16 +497,16 @@ static enum tael_client_event receive(struct tael_client_session *session, uint6
     }
 }
 
-enum tael_client_event tael_client_session_ready(struct tael_client_session *session, uint32_t events,
-                                                 uint64_t now_ns) {
+static enum tael_client_event session_ready(struct tael_client_session *session, uint32_t events, uint64_t now_ns) {
     TAEL_ASSERT(!session->is_answered);
-    TAEL_ASSERT(session->link != TAEL_CLIENT_LINK_DOWN);
-    if (session->link == TAEL_CLIENT_LINK_CONNECTING) {
+    TAEL_ASSERT(session->connection != TAEL_CLIENT_CONNECTION_DOWN);
+    if (session->connection == TAEL_CLIENT_CONNECTING) {
         if ((events & ~(uint32_t)EPOLLIN) != 0) connect_end(session, now_ns);
         return TAEL_CLIENT_EVENT_NONE;
     }
     if ((events & EPOLLOUT) != 0 && session->is_sending) request_push(session, now_ns);
-    if (session->link != TAEL_CLIENT_LINK_UP || (events & ~(uint32_t)EPOLLOUT) == 0) return TAEL_CLIENT_EVENT_NONE;
+    if (session->connection != TAEL_CLIENT_CONNECTION_UP || (events & ~(uint32_t)EPOLLOUT) == 0)
+        return TAEL_CLIENT_EVENT_NONE;
     return receive(session, now_ns);
 }
 
@@ -524,8 +526,8 @@ static void silence(struct tael_client_session *session, uint64_t now_ns) {
     if (session->timer == TAEL_CLIENT_TIMER_ANSWER) waiting_tell(session, session->resend_ns);
 }
 
-void tael_client_session_tick(struct tael_client_session *session, uint64_t now_ns) {
-    TAEL_ASSERT(now_ns >= session->timer_ns);
+static void session_tick(struct tael_client_session *session, uint64_t now_ns) {
+    TAEL_ASSERT(now_ns >= session->source.timer_ns);
     switch (session->timer) {
     case TAEL_CLIENT_TIMER_NONE:
         TAEL_UNREACHABLE("a timer that waits for nothing has no time");
@@ -554,16 +556,16 @@ void tael_client_session_tick(struct tael_client_session *session, uint64_t now_
 
 /* The request is no longer in flight. Half a copy on the connection makes that useless. */
 static void request_over(struct tael_client_session *session) {
-    if (session->is_sending || session->link == TAEL_CLIENT_LINK_CONNECTING) {
+    if (session->is_sending || session->connection == TAEL_CLIENT_CONNECTING) {
         disconnect(session);
     } else if (session->timer != TAEL_CLIENT_TIMER_FRAME) {
         timer_clear(session);
     }
-    session->phase = TAEL_CLIENT_IDLE;
-    if (session->number == UINT32_MAX) tael_client_session_end(session);
+    session->link.phase = TAEL_CLIENT_IDLE;
+    if (session->number == UINT32_MAX) session_end(session);
 }
 
-void tael_client_session_release(struct tael_client_session *session) {
+static void session_release(struct tael_client_session *session) {
     TAEL_ASSERT(is_in_flight(session));
     TAEL_ASSERT(session->is_answered);
     session->is_answered = false;
@@ -571,30 +573,30 @@ void tael_client_session_release(struct tael_client_session *session) {
     request_over(session);
 }
 
-bool tael_client_session_is_certain(const struct tael_client_session *session) {
+static bool session_is_certain(const struct tael_client_session *session) {
     return !session->is_answered && session->copies == session->copies_busy;
 }
 
-void tael_client_session_withdraw(struct tael_client_session *session) {
-    TAEL_ASSERT(session->phase == TAEL_CLIENT_REQUESTING);
-    TAEL_ASSERT(tael_client_session_is_certain(session));
+static void session_withdraw(struct tael_client_session *session) {
+    TAEL_ASSERT(session->link.phase == TAEL_CLIENT_REQUESTING);
+    TAEL_ASSERT(session_is_certain(session));
     request_over(session);
 }
 
-void tael_client_session_end(struct tael_client_session *session) {
+static void session_end(struct tael_client_session *session) {
     disconnect(session);
     session->is_answered = false;
-    session->phase = TAEL_CLIENT_CLOSED;
+    session->link.phase = TAEL_CLIENT_CLOSED;
 }
 
-const char *tael_client_session_trouble(const struct tael_client_session *session) {
+static const char *session_trouble(const struct tael_client_session *session) {
     if (session->received > 0) return "half a frame came";
     if (session->why[0] != '\0') return session->why;
     if (session->is_sending) return "it takes nothing more";
     return session->copies > 0 ? "it has not answered yet" : "not connected yet";
 }
 
-const char *tael_client_session_eviction_text(const struct tael_client_session *session) {
+static const char *session_eviction_text(const struct tael_client_session *session) {
     switch (session->eviction) {
     case TAEL_EVICTION_NO_SESSION:
         return "it doesn't know the session (it was the oldest when there were too many, or this is another ledger)";
@@ -617,20 +619,127 @@ const char *tael_client_session_eviction_text(const struct tael_client_session *
     }
 }
 
-int tael_client_session_init(struct tael_client_session *session, struct tael_client_wire *wire) {
-    *session = (struct tael_client_session){.wire = wire, .socket = -1, .timer_ns = TAEL_CLIENT_NEVER};
-    session->request = aligned_alloc(TAEL_SECTOR_SIZE, TAEL_MESSAGE_SIZE_MAX);
-    session->answer = aligned_alloc(TAEL_SECTOR_SIZE, TAEL_MESSAGE_SIZE_MAX);
-    if (session->request != NULL && session->answer != NULL) return 0;
-    tael_client_session_free(session);
-    return -ENOMEM;
+/* --- as a link --- */
+
+static struct tael_client_session *session_of(struct tael_client_link *link) {
+    return (struct tael_client_session *)((uint8_t *)link - offsetof(struct tael_client_session, link));
 }
 
-void tael_client_session_free(struct tael_client_session *session) {
+static const struct tael_client_session *session_of_const(const struct tael_client_link *link) {
+    return (const struct tael_client_session *)((const uint8_t *)link - offsetof(struct tael_client_session, link));
+}
+
+static void link_open(struct tael_client_link *link, uint64_t now_ns) { session_register(session_of(link), now_ns); }
+
+static void *link_body(struct tael_client_link *link) { return session_body(session_of(link)); }
+
+static void link_request(struct tael_client_link *link, uint8_t operation, uint32_t body_size, bool is_one_batch,
+                         uint64_t deadline_ns, uint64_t now_ns) {
+    TAEL_ASSERT(!is_one_batch);
+    session_request(session_of(link), operation, body_size, deadline_ns, now_ns);
+}
+
+static struct tael_client_answer link_answer(const struct tael_client_link *link) {
+    const struct tael_frame *frame = session_of_const(link)->answer;
+    return (struct tael_client_answer){.op = frame->reply.op,
+                                       .timestamp = frame->reply.timestamp,
+                                       .body = frame + 1,
+                                       .body_size = frame->size - TAEL_FRAME_HEADER_SIZE};
+}
+
+static void link_release(struct tael_client_link *link) { session_release(session_of(link)); }
+
+static bool link_was_sent(const struct tael_client_link *link) { return session_of_const(link)->copies > 0; }
+
+static bool link_is_certain(const struct tael_client_link *link) { return session_is_certain(session_of_const(link)); }
+
+static void link_withdraw(struct tael_client_link *link) { session_withdraw(session_of(link)); }
+
+static void link_end(struct tael_client_link *link) { session_end(session_of(link)); }
+
+static const char *link_trouble(const struct tael_client_link *link) { return session_trouble(session_of_const(link)); }
+
+static const char *link_why(const struct tael_client_link *link) { return session_of_const(link)->why; }
+
+static const char *link_eviction(const struct tael_client_link *link) {
+    return session_eviction_text(session_of_const(link));
+}
+
+static void source_ready(struct tael_client_source *source, uint32_t events, uint64_t now_ns) {
+    struct tael_client_session *session = (struct tael_client_session *)source;
+    const enum tael_client_event event = session_ready(session, events, now_ns);
+    if (event == TAEL_CLIENT_EVENT_NONE) return;
+    session->wire->event(session->wire->event_context, &session->link, event);
+}
+
+static void source_tick(struct tael_client_source *source, uint64_t now_ns) {
+    session_tick((struct tael_client_session *)source, now_ns);
+}
+static_assert(offsetof(struct tael_client_session, source) == 0, "a source is its session");
+
+static const struct tael_client_link_operations link_operations = {
+    .open = link_open,
+    .body = link_body,
+    .request = link_request,
+    .answer = link_answer,
+    .release = link_release,
+    .was_sent = link_was_sent,
+    .is_certain = link_is_certain,
+    .withdraw = link_withdraw,
+    .end = link_end,
+    .trouble = link_trouble,
+    .why = link_why,
+    .eviction = link_eviction,
+};
+
+static const struct tael_client_source_operations source_operations = {.ready = source_ready, .tick = source_tick};
+
+static void session_free(struct tael_client_session *session) {
     if (session->socket >= 0) close(session->socket);
     session->socket = -1;
     free(session->request);
     free(session->answer);
     session->request = NULL;
     session->answer = NULL;
+}
+
+static int session_init(struct tael_client_session *session, struct tael_client_wire *wire) {
+    *session = (struct tael_client_session){.source = {&source_operations, TAEL_CLIENT_NEVER},
+                                            .link = {.operations = &link_operations},
+                                            .wire = wire,
+                                            .socket = -1};
+    session->request = aligned_alloc(TAEL_SECTOR_SIZE, TAEL_MESSAGE_SIZE_MAX);
+    session->answer = aligned_alloc(TAEL_SECTOR_SIZE, TAEL_MESSAGE_SIZE_MAX);
+    if (session->request != NULL && session->answer != NULL) return 0;
+    session_free(session);
+    return -ENOMEM;
+}
+
+static void links_free(struct tael_client_links *links) {
+    struct tael_client_session *sessions = links->all;
+    for (uint32_t i = 0; i < links->sources_count; i++) session_free(&sessions[i]);
+    free(links->links);
+    free(links->sources);
+    free(sessions);
+}
+
+int tael_client_links_tcp(struct tael_client_wire *wire, uint32_t count_wanted, struct tael_client_links *out) {
+    struct tael_client_session *sessions = calloc(count_wanted, sizeof *sessions);
+    struct tael_client_links links = {.all = sessions, .free = links_free};
+    links.links = calloc(count_wanted, sizeof *links.links);
+    links.sources = calloc(count_wanted, sizeof *links.sources);
+    int error = sessions == NULL || links.links == NULL || links.sources == NULL ? -ENOMEM : 0;
+    while (error == 0 && links.links_count < count_wanted) {
+        struct tael_client_session *session = &sessions[links.links_count];
+        error = session_init(session, wire);
+        if (error != 0) break;
+        links.links[links.links_count++] = &session->link;
+        links.sources[links.sources_count++] = &session->source;
+    }
+    if (error != 0) {
+        links_free(&links);
+        return error;
+    }
+    *out = links;
+    return 0;
 }

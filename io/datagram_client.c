@@ -198,6 +198,11 @@ bool tael_datagram_client_is_spent(const struct tael_datagram_client *client, ui
     return client->slots[slot].number == UINT32_MAX;
 }
 
+bool tael_datagram_client_is_in_flight(const struct tael_datagram_client *client, uint32_t slot) {
+    TAEL_ASSERT(slot < client->options.slots);
+    return client->slots[slot].state != TAEL_DATAGRAM_SLOT_FREE;
+}
+
 bool tael_datagram_client_is_free(const struct tael_datagram_client *client, uint32_t slot) {
     return slot < client->slots_count && client->slots[slot].state == TAEL_DATAGRAM_SLOT_FREE &&
            !tael_datagram_client_is_spent(client, slot);

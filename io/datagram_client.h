@@ -122,6 +122,9 @@ uint32_t tael_datagram_client_slots(const struct tael_datagram_client *client);
 /* Whether the slot has no request in flight, and another number for one. */
 bool tael_datagram_client_is_free(const struct tael_datagram_client *client, uint32_t slot);
 
+/* Whether the slot has a request in flight. */
+bool tael_datagram_client_is_in_flight(const struct tael_datagram_client *client, uint32_t slot);
+
 /* Whether the slot has used up its numbers: only a new session has more. */
 bool tael_datagram_client_is_spent(const struct tael_datagram_client *client, uint32_t slot);
 

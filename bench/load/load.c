@@ -460,6 +460,9 @@ static int workers_init(struct tael_load *load, const struct tael_load_options *
             /* A batch's place in the queue is free only after its completion, which sends the next one. */
             .queue_max = 2 * (options->outstanding / options->clients + 2),
             .timeout_ns = options->timeout_ns,
+            .transport = options->udp ? TAEL_CLIENT_UDP : TAEL_CLIENT_TCP,
+            .datagram_max = options->datagram_max,
+            .faults = options->faults,
             .connect_timeout_ns = lesser(options->timeout_ns, 10 * TAEL_NS_PER_S),
         };
         int error = tael_client_connect(&client, &load->workers[index].client, why);

@@ -28,9 +28,12 @@ struct tael_load;
 struct tael_load_options {
     const char *address;
     tael_u128 cluster;
+    bool udp; /* by datagrams */
+    uint32_t datagram_max; /* of them; 0: the client library's own */
+    const char *faults; /* of them, on purpose; NULL: none */
     uint64_t timeout_ns; /* of a request */
     uint32_t clients; /* threads of the generator */
-    uint32_t sessions; /* over all clients, a connection each; one a client at least */
+    uint32_t sessions; /* over all clients, a connection or a slot each; one a client at least */
     uint32_t outstanding; /* batches at once; with more than sessions, the client library puts several in one request */
     struct tael_mix_options mix; /* `streams` is set here */
 };

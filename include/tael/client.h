@@ -43,6 +43,11 @@ extern "C" {
 
 struct tael_client;
 
+enum tael_client_transport {
+    TAEL_CLIENT_TCP, /* a session is a connection */
+    TAEL_CLIENT_UDP, /* datagrams over IPv4, to the server's datagram port; a session is a slot, up to 64 share a socket */
+};
+
 /* Zero in a field means its default. */
 struct tael_client_options {
     const char *address; /* "127.0.0.1:3000", "[::1]:3000", or "3000": a port of this machine. No names */
@@ -51,11 +56,16 @@ struct tael_client_options {
     uint32_t queue_max; /* submits not completed yet, at most; default 16384 */
     uint64_t timeout_ns; /* of a submit that names none; default 60 s */
     uint64_t connect_timeout_ns; /* of tael_client_connect; default 10 s */
-    uint64_t retransmit_ns; /* silence before a request is sent again; default 600 ms */
+    uint64_t retransmit_ns; /* silence before a request is sent again; default 600 ms, UDP: 20 ms or 4 round trips */
     /* Called once a request, on the library's thread, when there is no reply after a second and it goes on trying: `why`
      * the last try failed. May be NULL. */
     void (*waiting)(void *context, const char *why);
     void *waiting_context;
+    enum tael_client_transport transport; /* default TCP */
+    uint32_t datagram_max; /* UDP: bytes of a datagram that the way takes, 1472 .. 8972; default 1472 */
+    /* UDP, for tests: faults on purpose, percent of the datagrams either way, as "drop=20,duplicate=10,reorder=10,corrupt=1,seed=7".
+     * NULL: none. */
+    const char *faults;
 };
 
 /* Opens all sessions. On failure `why` (may be NULL) holds a sentence for people.
@@ -76,7 +86,8 @@ TAEL_CLIENT_API void tael_client_close(struct tael_client *client, uint64_t wait
  *   0              answered: the results are there
  *  not executed, and will not be:
  *   -EHOSTUNREACH  it could not be sent in time
- *   -EBUSY         the server had no room for it, asked again and again until the deadline
+ *   -EBUSY         the server had no room for it, asked again and again until the deadline; with UDP that is -ETIMEDOUT,
+ *                  since the network may have repeated a datagram
  *   -EINVAL        the server refused it
  *   -ECANCELED     the client was closed before it was sent
  *  outcome unknown, see 3 above:

@@ -6,8 +6,9 @@
 #include <stdint.h>
 
 #define TAEL_DATAGRAM_PAUSE_MIN_NS 20000000ull /* the default of the first pause, at least */
-#define TAEL_DATAGRAM_PAUSE_MAX_NS 4000000000ull /* of doubled ones */
-#define TAEL_DATAGRAM_WINDOW_MIN 4u /* parts; with less, each lost one stops all */
+#define TAEL_DATAGRAM_PAUSE_MAX_NS 500000000ull /* of doubled ones */
+/* Parts, some 48 KB: no more than a queue of any network card or socket holds. With 4, a tenth lost each way made 9 s of a request of 745 parts. */
+#define TAEL_DATAGRAM_WINDOW_MIN 32u
 
 struct tael_datagram_pace {
     uint64_t pause_min_ns;

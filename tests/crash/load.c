@@ -24,11 +24,21 @@ uint64_t load_random(uint64_t *state) {
     return mixed ^ (mixed >> 31);
 }
 
+static enum tael_client_transport transport = TAEL_CLIENT_TCP;
+static const char *faults;
+
+void load_speak_datagrams(const char *faults_wanted) {
+    transport = TAEL_CLIENT_UDP;
+    faults = faults_wanted;
+}
+
 static struct tael_client *client_connected(const char *address) {
     const struct tael_client_options options = {.address = address,
-                                                .retransmit_ns = RETRANSMIT_NS,
+                                                .retransmit_ns = transport == TAEL_CLIENT_TCP ? RETRANSMIT_NS : 0,
                                                 .timeout_ns = LOAD_TIMEOUT_NS,
-                                                .connect_timeout_ns = LOAD_TIMEOUT_NS};
+                                                .connect_timeout_ns = LOAD_TIMEOUT_NS,
+                                                .transport = transport,
+                                                .faults = faults};
     struct tael_client *client = NULL;
     return tael_client_connect(&options, &client, NULL) == 0 ? client : NULL;
 }

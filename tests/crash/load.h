@@ -53,6 +53,9 @@ struct load {
     atomic_bool stop;
 };
 
+/* From now on all clients, the test's own too, speak datagrams, with faults as struct tael_client_options has them. */
+void load_speak_datagrams(const char *faults);
+
 /* Opens the accounts in a session of its own, while the server is up. */
 void load_open_accounts(const char *address);
 

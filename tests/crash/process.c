@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -82,25 +83,65 @@ __attribute__((noreturn)) static void become(const char *const *argv, int out, i
     _exit(127);
 }
 
+/* In the child. */
+__attribute__((noreturn)) static void become_server(const struct process_server *server, int log) {
+    const char *argv[20];
+    char workers[16];
+    uint32_t count = 0;
+    snprintf(workers, sizeof workers, "%" PRIu32, server->workers == 0 ? 1 : server->workers);
+    if (server->network != NULL) {
+        const char *const elsewhere[] = {"nsenter", "--target", server->network, "--net"};
+        for (size_t i = 0; i < sizeof elsewhere / sizeof elsewhere[0]; i++) argv[count++] = elsewhere[i];
+    }
+    argv[count++] = server->program;
+    argv[count++] = "start";
+    argv[count++] = server->cores[0] != '\0' ? "--cores" : "--workers";
+    argv[count++] = server->cores[0] != '\0' ? server->cores : workers;
+    if (server->eal != NULL) {
+        argv[count++] = "--eal";
+        argv[count++] = server->eal;
+    }
+    argv[count++] = server->eal != NULL ? "--address" : "--listen";
+    argv[count++] = server->address;
+    argv[count++] = server->data;
+    argv[count] = NULL;
+    become(argv, log, log);
+}
+
+/* Bytes that the servers have said so far. */
+static off_t log_size(const struct process_server *server) {
+    char path[96];
+    struct stat status;
+    snprintf(path, sizeof path, "%s/log", server->directory);
+    return stat(path, &status) == 0 ? status.st_size : 0;
+}
+
 void process_server_start(struct process_server *server) {
     assert_int_equal(server->pid, 0);
     char log_path[96];
+    server->log_start = log_size(server);
     snprintf(log_path, sizeof log_path, "%s/log", server->directory);
     const int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     assert_true(log >= 0);
     const pid_t child = fork();
     assert_true(child >= 0);
-    if (child == 0) {
-        char workers[16];
-        snprintf(workers, sizeof workers, "%" PRIu32, server->workers == 0 ? 1 : server->workers);
-        const bool has_cores = server->cores[0] != '\0';
-        become((const char *const[]){server->program, "start", has_cores ? "--cores" : "--workers",
-                                     has_cores ? server->cores : workers, "--listen", server->address, server->data,
-                                     NULL},
-               log, log);
-    }
+    if (child == 0) become_server(server, log);
     close(log);
     server->pid = child;
+}
+
+/* Whether the present server has said that it takes datagrams. */
+static bool says_ready(const struct process_server *server) {
+    char path[96], line[512];
+    bool is_ready = false;
+    snprintf(path, sizeof path, "%s/log", server->directory);
+    FILE *log = fopen(path, "re");
+    if (log == NULL) return false;
+    if (fseeko(log, server->log_start, SEEK_SET) == 0) {
+        while (!is_ready && fgets(line, sizeof line, log) != NULL) is_ready = strncmp(line, "datagrams to ", 13) == 0;
+    }
+    fclose(log);
+    return is_ready;
 }
 
 static void print_log(const struct process_server *server) {
@@ -114,7 +155,7 @@ static void print_log(const struct process_server *server) {
 
 void process_server_await(struct process_server *server) {
     for (int tries = 0; tries < 3000; tries++) {
-        if (accepts(server->port)) return;
+        if (server->eal != NULL ? says_ready(server) : accepts(server->port)) return;
         int status;
         if (waitpid(server->pid, &status, WNOHANG) == server->pid) {
             server->pid = 0;

@@ -13,11 +13,16 @@ struct process_server {
     const char *program; /* the built `tael` */
     char directory[64]; /* temporary; removed by process_server_remove */
     char data[80]; /* the ledger, in it */
-    char address[32]; /* 127.0.0.1:PORT */
+    char address[32]; /* 127.0.0.1:PORT, or that of the datagrams' port */
     uint16_t port;
     uint32_t workers; /* for the next start; 0: as many as by default */
     char cores[64]; /* in place of that: as --cores has it; empty: the default */
     pid_t pid; /* 0: not running */
+    off_t log_start; /* where its words begin in the log of all */
+    /* Datagrams over a port of DPDK in place of TCP: EAL's arguments, and the pid of a process in whose network namespace the server
+     * runs. NULL: TCP. */
+    const char *eal;
+    const char *network;
 };
 
 /* Formats a small ledger for cluster 0 in a new temporary directory. */
@@ -27,7 +32,7 @@ void process_server_remove(struct process_server *server);
 /* Starts the server, without waiting; its output goes to `log` in the directory. */
 void process_server_start(struct process_server *server);
 
-/* Waits until the server accepts connections. */
+/* Waits until the server accepts connections, or the server of datagrams says that it is ready. */
 void process_server_await(struct process_server *server);
 
 /* SIGKILL. The server must have lived until then. */

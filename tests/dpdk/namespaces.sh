@@ -4,57 +4,19 @@
 # usage: namespaces.sh PATH-OF-echo_host PATH-OF-udp_ask
 set -euo pipefail
 
-skip() {
-    echo "skip: $*"
-    exit 77
-}
-
-for tool in unshare nsenter ip ping ethtool; do
-    command -v "$tool" >/dev/null || skip "$tool is not installed"
-done
-
-# Again, in a namespace of our own: all that is made there goes with it.
-if [ -z "${TAEL_IN_NAMESPACE-}" ]; then
-    export TAEL_IN_NAMESPACE=1
-    if [ "$(id -u)" = 0 ] && unshare --net true 2>/dev/null; then
-        exec unshare --net "$0" "$@"
-    elif unshare --user --map-root-user --net true 2>/dev/null; then
-        exec unshare --user --map-root-user --net "$0" "$@"
-    fi
-    skip "network namespaces cannot be made here"
-fi
+# shellcheck source=tests/support/namespaces.sh
+. "$(dirname "$0")/../support/namespaces.sh"
 
 echo_host=$1
 udp_ask=$2
-work=$(mktemp -d)
 host=
-peer=
-trap 'kill $host $peer 2>/dev/null || true; wait; rm -rf "$work"' EXIT
-export XDG_RUNTIME_DIR=$work
+# shellcheck disable=SC2086
+trap 'end_namespaces $host' EXIT
 
 fail() {
     echo "namespaces.sh: $*" >&2
     cat "$work"/host.* >&2
     exit 1
-}
-
-# The peer's namespace lives as long as a process in it.
-unshare --net sleep 300 &
-peer=$!
-in_peer() { nsenter --target "$peer" --net "$@"; }
-for _ in $(seq 100); do
-    [ "$(readlink "/proc/$peer/ns/net")" != "$(readlink /proc/self/ns/net)" ] && break
-    sleep 0.05
-done
-
-# A veth pair of MTU $1: DPDK's end here, the peer's there with an address.
-make_veth() {
-    ip link add tael0 mtu "$1" type veth peer name peer0 mtu "$1" netns "$peer" || skip "no veth pair can be made here"
-    ip link set tael0 up
-    in_peer ip address add 10.77.0.1/24 dev peer0
-    in_peer ip link set peer0 up
-    # Else the peer leaves checksums to a device that is not there.
-    in_peer ethtool --offload peer0 tx off >/dev/null
 }
 
 # start_host MTU DEVICE-ARGUMENTS: rings of 1 MiB, since a user may lock only 8.

@@ -337,7 +337,10 @@ static struct tael_datagram_client_event notice_take(struct tael_datagram_client
         if (slot->state == TAEL_DATAGRAM_SLOT_IN_FLIGHT) tael_datagram_slot_whole(client, slot);
         return nothing;
     case TAEL_NOTICE_UNSEEN: /* an answer to a question; one that nobody asked would have all sent again each time */
-        if (slot->is_asked) tael_datagram_slot_restart(client, slot, now_ns);
+        if (slot->is_asked) {
+            slot->reply.is_gone = true;
+            tael_datagram_slot_restart(client, slot, now_ns);
+        }
         return nothing;
     default:
         client->counters.strays++;

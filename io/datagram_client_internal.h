@@ -37,6 +37,8 @@ struct tael_datagram_reply {
     uint32_t count; /* of parts that have */
     uint32_t told; /* of those, how many the server was told of */
     bool is_scratch;
+    bool
+        is_gone; /* of a read: the server holds it no longer, and has the request sent again; its parts may be those of the next one, too */
     bool is_doubtful; /* an earlier one replaces it */
     struct tael_part_set set;
     uint8_t *body; /* TAEL_BODY_SIZE_MAX bytes */

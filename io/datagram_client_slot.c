@@ -66,6 +66,7 @@ void tael_datagram_slot_begin(struct tael_datagram_client *client, struct tael_d
     slot->busy = 0;
     slot->is_asked = false;
     slot->reply.parts = slot->reply.count = slot->reply.told = 0;
+    slot->reply.is_gone = false;
     sets_clear(client, slot);
     client->sending |= bit_of(slot);
     timer_set(client, slot, now_ns);
@@ -244,11 +245,16 @@ static uint32_t latest_new(const struct tael_datagram_slot *slot, const struct t
     return latest;
 }
 
+/* Whether the server is asked for the rest of a reply, and not about the request. */
+static bool reply_is_coming(const struct tael_datagram_slot *slot) {
+    return slot->reply.parts != 0 && !slot->reply.is_gone;
+}
+
 void tael_datagram_slot_had(struct tael_datagram_client *client, struct tael_datagram_slot *slot,
                             const struct tael_datagram_have *have, uint64_t now_ns) {
     client->server_window = have->window;
     const bool is_all = slot->is_asked;
-    if (slot->state == TAEL_DATAGRAM_SLOT_BUSY || (slot->reply.parts != 0 && !is_all)) return;
+    if (slot->state == TAEL_DATAGRAM_SLOT_BUSY || (reply_is_coming(slot) && !is_all)) return;
     struct tael_part_set set;
     memcpy(&set, have->bits, sizeof set);
     tael_part_set_limit(&set, slot->sent_to); /* it can't have what was never sent */
@@ -315,6 +321,7 @@ bool tael_datagram_slot_reply(struct tael_datagram_client *client, struct tael_d
     TAEL_ASSERT(offset + view->part_size <= TAEL_BODY_SIZE_MAX);
     if (view->part_size > 0) memcpy(reply->body + offset, view->part, view->part_size);
     tael_part_set_add(&reply->set, view->header.part);
+    reply->is_gone = false;
     if (++reply->count == 1 && slot->repeats == 0) {
         tael_datagram_pace_measured(&client->pace, now_ns - slot->sent_ns);
     }
@@ -340,7 +347,7 @@ bool tael_datagram_slot_reply(struct tael_datagram_client *client, struct tael_d
 static void question_ask(struct tael_datagram_client *client, struct tael_datagram_slot *slot, uint64_t now_ns) {
     slot->reply.is_doubtful = slot->tries > SILENCES_MAX;
     const bool is_sent =
-        slot->reply.parts != 0 ? have_send(client, slot) : question_send(client, slot, TAEL_DATAGRAM_POLL, NULL);
+        reply_is_coming(slot) ? have_send(client, slot) : question_send(client, slot, TAEL_DATAGRAM_POLL, NULL);
     if (!is_sent) return;
     slot->is_asked = true;
     slot->asked_ns = now_ns;
@@ -356,9 +363,9 @@ static void slot_silent(struct tael_datagram_client *client, struct tael_datagra
     client->counters.losses++;
     tael_datagram_pace_lost(&client->pace, client->server_window, now_ns);
     tael_part_set_clear(&slot->on_way); /* arrived or lost */
-    if (slot->parts == 1 && slot->reply.parts == 0) tael_part_set_clear(&slot->had);
+    if (slot->parts == 1 && !reply_is_coming(slot)) tael_part_set_clear(&slot->had);
     sets_count(client, slot);
-    if (slot->parts > 1 || slot->reply.parts != 0) {
+    if (slot->parts > 1 || reply_is_coming(slot)) {
         question_ask(client, slot, now_ns);
         return;
     }

@@ -157,7 +157,7 @@ static void test_nothing_acknowledged_is_lost_when_the_server_is_killed(void **s
     print_message("%" PRIu64 " kills; %" PRIu64 " events acknowledged, %" PRIu64 " of them created and found again\n",
                   kills, checked_sum(), created);
     /* Otherwise the kills met no load. */
-    assert_true(checked_sum() > 1000 * kills);
+    assert_true(checked_sum() > (server.eal == NULL ? 1000 : 100) * kills);
     for (uint32_t i = 0; i < LOAD_SESSIONS; i++) {
         assert_true((server.eal == NULL ? load.sessions[i].reconnects : load.sessions[i].retransmissions) > 0);
     }

@@ -784,6 +784,28 @@ static void test_what_is_missing_of_a_reply_is_asked_for(void **unused) {
     HAPPENS(ANSWERED, reply_part(0, 1, 50, SIZE, 2));
 }
 
+/* Then it is the request that goes on, whatever is there of a reply: or each silence would have it begin anew. */
+static void test_a_large_read_goes_on_after_its_reply_was_forgotten(void **unused) {
+    (void)unused;
+    enum { PARTS = 3, SIZE = PARTS * 1408 };
+    client_open(1, 100, 64);
+    request(0, SIZE);
+    sent(PARTS);
+    reply_part(0, 1, 50, 4000, 1);
+    pass(PAUSE);
+    assert_sent(1, TAEL_DATAGRAM_HAVE_REPLY);
+    notice(0, 1, TAEL_NOTICE_UNSEEN, 0);
+    assert_sent(PARTS, TAEL_DATAGRAM_REQUEST);
+    pass(2 * PAUSE);
+    assert_sent(1, TAEL_DATAGRAM_POLL);
+    have(0, 1, 64, PARTS, 0, 2);
+    assert_int_equal(sent(1)->header.part, 2);
+    HAPPENS(NOTHING, reply_part(0, 1, 50, 4000, 0));
+    pass(PAUSE);
+    assert_sent(1, TAEL_DATAGRAM_HAVE_REPLY);
+    HAPPENS(ANSWERED, reply_part(0, 1, 50, 4000, 2));
+}
+
 /* A read that is repeated may come with another op. */
 static void test_another_op_in_the_midst_begins_anew(void **unused) {
     (void)unused;
@@ -965,6 +987,7 @@ int main(void) {
         cmocka_unit_test(test_parts_of_a_reply_come_in_any_order),
         cmocka_unit_test(test_each_quarter_of_a_window_is_told),
         cmocka_unit_test(test_what_is_missing_of_a_reply_is_asked_for),
+        cmocka_unit_test(test_a_large_read_goes_on_after_its_reply_was_forgotten),
         cmocka_unit_test(test_another_op_in_the_midst_begins_anew),
         cmocka_unit_test(test_half_a_reply_that_nobody_completes_is_replaced),
         cmocka_unit_test(test_a_session_that_has_ended_opens_anew),

@@ -11,9 +11,7 @@
 #include <tael/multi_batch.h>
 #include <tael/status.h>
 
-#include "cli/core.h"
-#include "persist/data_directory.h"
-#include "tests/sim/disk_sim.h"
+#include "tests/sim/core_life.h"
 #include "tests/support/random.h"
 
 #define SEGMENT_SIZE (1u << 20)
@@ -30,6 +28,7 @@
 #define EVENTS_MAX 90
 #define FRAME_MAX (TAEL_FRAME_HEADER_SIZE + (EVENTS_MAX + 1) * TAEL_RECORD_SIZE)
 #define MESSAGES 64
+#define REPLIES 16
 #define REPLIES_SMALL 8
 #define REPLIES_LARGE 4
 #define CLUSTER 3
@@ -84,12 +83,7 @@ struct run {
     const struct core_sim_options *options;
     struct core_sim_result *result;
     struct test_random random;
-    struct disk_sim *sim;
-    struct tael_superblock superblock;
-    struct tael_report report;
-    struct tael_arena arena;
-    struct tael_core core;
-    struct tael_link link;
+    struct core_life life;
     struct message *messages;
     struct client clients[CLIENTS];
     struct party parties[PARTIES];
@@ -118,8 +112,6 @@ static uint64_t below(struct run *run, uint64_t bound) { return test_random_belo
 
 static struct tael_core_options core_options(struct run *run) {
     return (struct tael_core_options){
-        .disk = disk_sim_disk(run->sim),
-        .superblock = &run->superblock,
         .log =
             {
                 .in_flight_max = 1 + (uint32_t)below(run, 6),
@@ -146,51 +138,21 @@ static int format(struct run *run) {
                    .segment_size = SEGMENT_SIZE},
         .segments = 1,
     };
-    const int error = tael_data_directory_format(disk_sim_disk(run->sim), &options, &run->superblock, &run->report);
-    disk_sim_crash(run->sim, DISK_SIM_CRASH_PROCESS);
-    return error;
+    return core_life_format(&run->life, &options);
 }
 
-static void link_open(struct run *run) {
-    run->link = (struct tael_link){0};
-    tael_ring_init(&run->link.requests, &run->arena, MESSAGES);
-    tael_ring_init(&run->link.released, &run->arena, MESSAGES);
-    tael_ring_init(&run->link.replies, &run->arena, 16);
-    tael_ring_init(&run->link.sent, &run->arena, 16);
-    for (uint32_t i = 0; i < MESSAGES; i++) run->messages[i].lent = false;
-}
-
-/* Begins a process: everything as `start` does it. */
 static bool start(struct run *run) {
-    const struct tael_data_directory_options directory = {0};
-    struct tael_disk *disk = disk_sim_disk(run->sim);
-    if (tael_data_directory_open(disk, &directory, &run->superblock, &run->report) != 0) {
-        return fail(run, "the directory cannot be opened: %s", run->report.text);
-    }
-    const struct tael_core_options options = core_options(run);
-    struct tael_budget budget = {0};
-    tael_core_budget(&options, &budget);
-    if (tael_memory_map(&run->arena, tael_budget_total(&budget) + 8 * TAEL_SECTOR_SIZE) != 0) {
-        return fail(run, "no memory");
-    }
-    tael_core_init(&run->core, &run->arena, &options);
-    if (tael_core_recover(&run->core, &run->report) != 0) {
-        return fail(run, "a start after a crash was refused: %s", run->report.text);
-    }
-    const uint64_t op = run->core.state.replay.op;
-    if (op < run->op_shown)
-        return fail(run, "op %" PRIu64 " was shown to a client, the log ends with %" PRIu64, run->op_shown, op);
-    link_open(run);
-    if (tael_core_open(&run->core, &run->arena, &run->link, 1, &run->report) != 0) {
-        return fail(run, "the log cannot be opened: %s", run->report.text);
-    }
-    tael_arena_freeze(&run->arena);
+    const struct core_life_process process = {
+        .core = core_options(run), .messages = MESSAGES, .replies = REPLIES, .op_min = run->op_shown};
+    if (!core_life_start(&run->life, &process)) return fail(run, "%s", run->life.why);
+    for (uint32_t i = 0; i < MESSAGES; i++) run->messages[i].lent = false;
+    tael_arena_freeze(&run->life.arena);
     run->result->starts++;
-    run->result->cuts += run->core.recovery.cut;
+    run->result->cuts += run->life.core.recovery.cut;
     if (run->options->verbose) {
         char text[512];
-        printf("  incarnation %" PRIu64 ", op %" PRIu64 ": %s\n", run->superblock.incarnation, op,
-               tael_recovery_describe(&run->core.recovery, text, sizeof text));
+        printf("  incarnation %" PRIu64 ", op %" PRIu64 ": %s\n", run->life.superblock.incarnation,
+               run->life.core.state.replay.op, tael_recovery_describe(&run->life.core.recovery, text, sizeof text));
     }
     return true;
 }
@@ -199,10 +161,9 @@ static bool start(struct run *run) {
 static void crash(struct run *run) {
     const enum disk_sim_crash kind = chance(run, 2) ? DISK_SIM_CRASH_POWER : DISK_SIM_CRASH_PROCESS;
     run->result->starts_after_power_cut += kind == DISK_SIM_CRASH_POWER;
-    run->result->pulses += tael_sequencer_counters(run->core.sequencer)->pulses;
-    run->result->refused += tael_sequencer_counters(run->core.sequencer)->dropped_room_log;
-    disk_sim_crash(run->sim, kind);
-    tael_memory_unmap(&run->arena);
+    run->result->pulses += tael_sequencer_counters(run->life.core.sequencer)->pulses;
+    run->result->refused += tael_sequencer_counters(run->life.core.sequencer)->dropped_room_log;
+    core_life_crash(&run->life, kind);
 }
 
 /* --- clients --- */
@@ -320,7 +281,7 @@ static void client_read(struct run *run, struct client *client) {
 
 static void take_released(struct run *run) {
     struct tael_message *message;
-    while ((message = tael_ring_pop(&run->link.released)) != NULL) ((struct message *)(void *)message)->lent = false;
+    while ((message = tael_ring_pop(&run->life.link.released)) != NULL) ((struct message *)(void *)message)->lent = false;
 }
 
 static struct message *message_take(struct run *run) {
@@ -362,7 +323,7 @@ static void message_of_datagram(struct run *run, struct message *message, const 
 }
 
 static void message_push(struct run *run, struct message *message) {
-    message->lent = tael_ring_push(&run->link.requests, &message->message);
+    message->lent = tael_ring_push(&run->life.link.requests, &message->message);
 }
 
 static void message_send(struct run *run, const struct client *client, const uint8_t *frame, uint64_t token,
@@ -582,7 +543,7 @@ static void datagram_take(struct run *run, struct client *client, const struct t
 }
 
 static bool net_deliver(struct run *run) {
-    struct tael_reply *reply = tael_ring_pop(&run->link.replies);
+    struct tael_reply *reply = tael_ring_pop(&run->life.link.replies);
     if (reply == NULL) return false;
     struct client *client = &run->clients[reply->connection - 1];
     if (client->party != NULL) {
@@ -590,7 +551,7 @@ static bool net_deliver(struct run *run) {
     } else {
         frame_take(run, client, reply->frame);
     }
-    if (!tael_ring_push(&run->link.sent, reply)) fail(run, "the ring of sent replies is full");
+    if (!tael_ring_push(&run->life.link.sent, reply)) fail(run, "the ring of sent replies is full");
     return true;
 }
 
@@ -599,7 +560,7 @@ static bool net_deliver(struct run *run) {
 /* Room for two more segments or so, or ample room again. */
 static void disk_act(struct run *run) {
     run->disk_is_small = !run->disk_is_small;
-    disk_sim_set_capacity(run->sim, run->disk_is_small ? (2 + below(run, 5)) * SEGMENT_SIZE : CAPACITY);
+    disk_sim_set_capacity(run->life.disk, run->disk_is_small ? (2 + below(run, 5)) * SEGMENT_SIZE : CAPACITY);
 }
 
 /* --- turns --- */
@@ -610,13 +571,13 @@ static uint64_t wall(const struct run *run) { return TIME_BASE_NS + run->now_ns;
 static void core_act(struct run *run) {
     switch (below(run, 3)) {
     case 0:
-        (void)tael_core_sequence(&run->core, wall(run));
+        (void)tael_core_sequence(&run->life.core, wall(run));
         return;
     case 1:
-        (void)tael_core_apply(&run->core);
+        (void)tael_core_apply(&run->life.core);
         return;
     default:
-        if (tael_core_log(&run->core, run->now_ns) < 0) fail(run, "the log failed on a sound disk");
+        if (tael_core_log(&run->life.core, run->now_ns) < 0) fail(run, "the log failed on a sound disk");
         return;
     }
 }
@@ -638,7 +599,7 @@ static bool step(struct run *run) {
     case 6:
     case 7:
     case 8:
-        (void)disk_sim_step(run->sim);
+        (void)disk_sim_step(run->life.disk);
         break;
     default:
         core_act(run);
@@ -653,7 +614,7 @@ static bool step(struct run *run) {
 
 /* Everybody gets an answer in the end: all faults have ceased. */
 static bool settle(struct run *run) {
-    disk_sim_set_capacity(run->sim, CAPACITY);
+    disk_sim_set_capacity(run->life.disk, CAPACITY);
     for (uint32_t round = 0; round < ROUNDS_MAX; round++) {
         uint32_t waiting = 0;
         for (uint32_t i = 0; i < CLIENTS; i++) {
@@ -661,14 +622,14 @@ static bool settle(struct run *run) {
             waiting++;
             if (round % 50 == 0) client_send(run, &run->clients[i], true);
         }
-        uint32_t work = tael_core_sequence(&run->core, wall(run)) + tael_core_apply(&run->core);
-        const int logged = tael_core_log(&run->core, run->now_ns);
+        uint32_t work = tael_core_sequence(&run->life.core, wall(run)) + tael_core_apply(&run->life.core);
+        const int logged = tael_core_log(&run->life.core, run->now_ns);
         if (logged < 0) return fail(run, "the log failed on a sound disk");
         work += (uint32_t)logged;
-        while (disk_sim_step(run->sim)) work++;
+        while (disk_sim_step(run->life.disk)) work++;
         while (net_deliver(run)) work++;
         if (failed(run)) return false;
-        if (waiting == 0 && work == 0 && tael_core_is_idle(&run->core)) return true;
+        if (waiting == 0 && work == 0 && tael_core_is_idle(&run->life.core)) return true;
         if (work == 0) run->now_ns += TAEL_NS_PER_S / 10;
     }
     return fail(run, "some clients were never answered");
@@ -676,23 +637,18 @@ static bool settle(struct run *run) {
 
 /* Ends the server as SIGTERM does, and compares what a new one makes of the log. */
 static bool compare_with_replay(struct run *run) {
-    tael_sequencer_drain(run->core.sequencer);
-    const uint64_t op = tael_sequencer_op(run->core.sequencer);
-    const tael_u128 digest = tael_state_digest(&run->core.state);
-    if (!tael_ledger_balanced(run->core.state.ledger)) return fail(run, "debits and credits differ");
-    if (tael_log_close(run->core.log) != 0) return fail(run, "the log cannot be closed");
+    struct core_life_end end;
+    if (!core_life_end(&run->life, &end)) return fail(run, "%s", run->life.why);
     crash(run); /* all was synced, so a power cut is no worse than an end */
     if (!start(run)) return false;
-    if (run->core.recovery.cut) return fail(run, "something was cut after a clean end");
-    if (run->core.state.replay.op != op) return fail(run, "the last op differs after a clean end");
-    if (tael_state_digest(&run->core.state) != digest) return fail(run, "the digest of the replay differs");
-    run->result->ops = op;
+    if (!core_life_resumes(&run->life, &end)) return fail(run, "%s", run->life.why);
+    run->result->ops = end.op;
     return true;
 }
 
 static void live(struct run *run) {
     if (format(run) != 0) {
-        fail(run, "format failed: %s", run->report.text);
+        fail(run, "format failed: %s", run->life.report.text);
         return;
     }
     if (!start(run)) return;
@@ -713,11 +669,11 @@ void core_sim_run(const struct core_sim_options *options, struct core_sim_result
         run->clients[i].party = &run->parties[(i - FRAME_CLIENTS) / SLOTS];
         run->clients[i].slot = (uint16_t)((i - FRAME_CLIENTS) % SLOTS);
     }
-    run->sim = disk_sim_new(test_random_u64(&run->random), CAPACITY);
+    run->life.disk = disk_sim_new(test_random_u64(&run->random), CAPACITY);
     live(run);
     for (uint32_t i = 0; i < CLIENTS; i++) seen_clear(&run->clients[i].last);
-    disk_sim_free(run->sim); /* first: writes in flight are still the disk's */
-    tael_memory_unmap(&run->arena);
+    disk_sim_free(run->life.disk); /* first: writes in flight are still the disk's */
+    tael_memory_unmap(&run->life.arena);
     free(run->messages);
     free(run);
 }

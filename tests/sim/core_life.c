@@ -13,8 +13,7 @@ __attribute__((format(printf, 2, 3))) static bool fail(struct core_life *life, c
 }
 
 int core_life_format(struct core_life *life, const struct tael_format_options *options) {
-    const int error =
-        tael_data_directory_format(disk_sim_disk(life->disk), options, &life->superblock, &life->report);
+    const int error = tael_data_directory_format(disk_sim_disk(life->disk), options, &life->superblock, &life->report);
     disk_sim_crash(life->disk, DISK_SIM_CRASH_PROCESS);
     return error;
 }

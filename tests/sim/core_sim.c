@@ -281,7 +281,8 @@ static void client_read(struct run *run, struct client *client) {
 
 static void take_released(struct run *run) {
     struct tael_message *message;
-    while ((message = tael_ring_pop(&run->life.link.released)) != NULL) ((struct message *)(void *)message)->lent = false;
+    while ((message = tael_ring_pop(&run->life.link.released)) != NULL)
+        ((struct message *)(void *)message)->lent = false;
 }
 
 static struct message *message_take(struct run *run) {

@@ -50,7 +50,8 @@ static bool idle_make(const struct tael_command *command, const char *idle, stru
     if (crowded > 0) {
         tael_say("%" PRIu32 " workers share a processor and wait for each other there: fewer are faster", crowded);
     }
-    if (spins && placement->is_bound && is_machine_taken(&placement->map)) {
+    /* One worker is a role, and its loop gives way; several wait for each other, and do not. */
+    if (spins && placement->map.worker_count > 1 && is_machine_taken(&placement->map)) {
         tael_say("--idle spin leaves the kernel no processor to complete the disk's writes on: commits will take "
                  "milliseconds");
     }

@@ -80,7 +80,9 @@ static int port_open(struct tael_ingress_datagram *self, const struct tael_ingre
         .host = {.address = self->address, .port = self->udp_port, .mtu = self->mtu},
     };
     tael_port_mac(self->port, self->carrier.host.mac);
-    return tael_host_check(&self->carrier.host);
+    error = tael_host_check(&self->carrier.host);
+    if (error != 0) tael_error(&tael_command_start, "--address, --mtu: no host can be like that");
+    return error;
 }
 
 static int open_datagram(void *context, const struct tael_ingress_site *site) {

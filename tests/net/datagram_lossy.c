@@ -18,6 +18,7 @@
 #include "io/faults.h"
 #include "tests/net/datagram_model.h"
 #include "tests/support/random.h"
+#include "tests/support/way.h"
 
 #define US 1000ull
 #define MS 1000000ull
@@ -31,16 +32,6 @@ struct head {
     uint64_t id;
     uint32_t reply_size;
     uint32_t reserved;
-};
-
-struct packet {
-    uint64_t arrives_ns;
-    uint64_t order; /* among those that arrive at one time */
-    bool to_server;
-    bool is_whole;
-    uint32_t peer;
-    uint32_t size;
-    uint8_t *bytes;
 };
 
 struct work {
@@ -62,8 +53,7 @@ struct run {
     uint32_t peer; /* the client's address */
     struct tael_faults to_server, to_client;
     uint64_t latency_ns, jitter_ns;
-    struct packet *way; /* a heap by time */
-    uint32_t way_count;
+    struct way way;
     uint64_t packets;
     uint8_t transmit[TAEL_DATAGRAM_SIZE_MAX];
     bool is_damaged; /* what the faults deliver at present was */
@@ -80,50 +70,17 @@ struct run {
 
 /* --- the way --- */
 
-static bool packet_before(const struct packet *a, const struct packet *b) {
-    return a->arrives_ns != b->arrives_ns ? a->arrives_ns < b->arrives_ns : a->order < b->order;
-}
-
-static void packet_swap(struct run *run, uint32_t a, uint32_t b) {
-    const struct packet packet = run->way[a];
-    run->way[a] = run->way[b];
-    run->way[b] = packet;
-}
-
-static void way_push(struct run *run, struct packet packet) {
-    TAEL_ASSERT(run->way_count < WAY_MAX);
-    uint32_t place = run->way_count++;
-    run->way[place] = packet;
-    for (; place > 0 && packet_before(&run->way[place], &run->way[(place - 1) / 2]); place = (place - 1) / 2) {
-        packet_swap(run, place, (place - 1) / 2);
-    }
-}
-
-static struct packet way_pop(struct run *run) {
-    const struct packet first = run->way[0];
-    run->way[0] = run->way[--run->way_count];
-    for (uint32_t place = 0;;) {
-        uint32_t least = place;
-        for (uint32_t child = 2 * place + 1; child <= 2 * place + 2 && child < run->way_count; child++) {
-            if (packet_before(&run->way[child], &run->way[least])) least = child;
-        }
-        if (least == place) return first;
-        packet_swap(run, place, least);
-        place = least;
-    }
-}
-
 static void deliver(struct run *run, const void *datagram, size_t size, uint64_t peer, bool to_server) {
     struct packet packet = {.arrives_ns =
                                 run->now_ns + run->latency_ns + test_random_below(&run->random, run->jitter_ns + 1),
                             .order = run->packets++,
                             .to_server = to_server,
-                            .peer = (uint32_t)peer,
+                            .endpoint = (uint32_t)peer,
                             .size = (uint32_t)size,
                             .bytes = malloc(size)};
     TAEL_ASSERT(packet.bytes != NULL);
     memcpy(packet.bytes, datagram, size);
-    way_push(run, packet);
+    way_push(&run->way, packet);
 }
 
 static void deliver_to_server(void *context, const void *datagram, size_t size, uint64_t peer) {
@@ -302,7 +259,7 @@ static void works_turn(struct run *run) {
 
 static uint64_t next_ns(const struct run *run) {
     uint64_t next = tael_datagram_client_deadline_ns(run->client);
-    if (run->way_count > 0 && run->way[0].arrives_ns < next) next = run->way[0].arrives_ns;
+    if (way_next_ns(&run->way) < next) next = way_next_ns(&run->way);
     if (datagram_model_counters(run->model).waiting > 0 && run->now_ns + 3 * MS < next) next = run->now_ns + 3 * MS;
     for (uint32_t i = 0; i < run->slots; i++) {
         if (run->works[i].is_in_flight && run->works[i].give_up_ns < next) next = run->works[i].give_up_ns;
@@ -311,12 +268,12 @@ static uint64_t next_ns(const struct run *run) {
 }
 
 static void packets_arrive(struct run *run) {
-    while (run->way_count > 0 && run->way[0].arrives_ns <= run->now_ns) {
-        const struct packet packet = way_pop(run);
+    while (way_next_ns(&run->way) <= run->now_ns) {
+        const struct packet packet = way_pop(&run->way);
         if (packet.to_server) {
-            datagram_model_receive(run->model, packet.peer, packet.bytes, packet.size,
+            datagram_model_receive(run->model, packet.endpoint, packet.bytes, packet.size,
                                    run->to_server.options.corrupt == 0);
-        } else if (packet.peer == run->peer) {
+        } else if (packet.endpoint == run->peer) {
             event_take(run, tael_datagram_client_receive(run->client, packet.bytes, packet.size, run->now_ns));
         }
         free(packet.bytes);
@@ -359,7 +316,7 @@ static void run_begin(struct run *run, uint64_t seed) {
     run->busy_percent = test_random_once_in(random, 2) ? 0 : (uint32_t)test_random_below(random, 40);
     run->later_percent = (uint32_t)test_random_below(random, 60);
     run->restart_permille = test_random_once_in(random, 2) ? 0 : (uint32_t)test_random_below(random, 20);
-    run->begun = run->done = run->slots = run->way_count = 0;
+    run->begun = run->done = run->slots = run->way.count = 0;
     static const uint32_t sizes[] = {TAEL_DATAGRAM_SIZE_ETHERNET, 4000, TAEL_DATAGRAM_SIZE_MAX};
     const struct datagram_model_options server = {.ledger = LEDGER,
                                                   .datagram_max = sizes[test_random_below(random, 3)],
@@ -386,7 +343,7 @@ static void run_begin(struct run *run, uint64_t seed) {
 }
 
 static void run_end(struct run *run) {
-    for (uint32_t i = 0; i < run->way_count; i++) free(run->way[i].bytes);
+    for (uint32_t i = 0; i < run->way.count; i++) free(run->way.packets[i].bytes);
     datagram_model_free(run->model);
     free(run->memory);
 }
@@ -417,8 +374,8 @@ int main(int argc, char **argv) {
     if (getenv("TAEL_TEST_LONG") != NULL) seeds *= LONG_TIMES;
     struct run *run = calloc(1, sizeof *run);
     TAEL_ASSERT(run != NULL);
-    run->way = calloc(WAY_MAX, sizeof *run->way);
-    TAEL_ASSERT(run->way != NULL);
+    run->way = (struct way){.packets = calloc(WAY_MAX, sizeof(struct packet)), .max = WAY_MAX};
+    TAEL_ASSERT(run->way.packets != NULL);
     printf("seeds %" PRIu64 " to %" PRIu64 "\n", first, first + seeds - 1);
     for (uint64_t seed = first; seed < first + seeds; seed++) {
         if (getenv("TAEL_TEST_VERBOSE") != NULL) fprintf(stderr, "seed %" PRIu64 "\n", seed);
@@ -427,7 +384,7 @@ int main(int argc, char **argv) {
     printf("%" PRIu64 " answered, %" PRIu64 " given up (%" PRIu64 " of them sent), %" PRIu64 " sessions ended, %" PRIu64
            " datagrams\n",
            run->answered, run->given_up, run->lost_outcomes, run->ended, run->packets);
-    free(run->way);
+    free(run->way.packets);
     free(run);
     return 0;
 }

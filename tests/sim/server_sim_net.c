@@ -72,41 +72,8 @@ static void endpoint_gets(struct run *run, struct sim_endpoint *endpoint, const 
 
 /* --- the way --- */
 
-static bool packet_before(const struct packet *a, const struct packet *b) {
-    return a->arrives_ns != b->arrives_ns ? a->arrives_ns < b->arrives_ns : a->order < b->order;
-}
-
-static void packet_swap(struct run *run, uint32_t a, uint32_t b) {
-    const struct packet packet = run->way[a];
-    run->way[a] = run->way[b];
-    run->way[b] = packet;
-}
-
-static void way_push(struct run *run, struct packet packet) {
-    TAEL_ASSERT(run->way_count < WAY_MAX);
-    uint32_t place = run->way_count++;
-    run->way[place] = packet;
-    for (; place > 0 && packet_before(&run->way[place], &run->way[(place - 1) / 2]); place = (place - 1) / 2) {
-        packet_swap(run, place, (place - 1) / 2);
-    }
-}
-
-static struct packet way_pop(struct run *run) {
-    const struct packet first = run->way[0];
-    run->way[0] = run->way[--run->way_count];
-    for (uint32_t place = 0;;) {
-        uint32_t least = place;
-        for (uint32_t child = 2 * place + 1; child <= 2 * place + 2 && child < run->way_count; child++) {
-            if (packet_before(&run->way[child], &run->way[least])) least = child;
-        }
-        if (least == place) return first;
-        packet_swap(run, place, least);
-        place = least;
-    }
-}
-
 static void deliver(struct run *run, const void *datagram, size_t size, uint64_t endpoint, bool to_server) {
-    if (run->way_count == WAY_MAX) return; /* a queue on the way is full */
+    if (run->way.count == run->way.max) return; /* a queue on the way is full */
     struct packet packet = {.arrives_ns = run->now_ns + LATENCY_NS + below(run, JITTER_NS),
                             .order = run->packets++,
                             .to_server = to_server,
@@ -115,7 +82,7 @@ static void deliver(struct run *run, const void *datagram, size_t size, uint64_t
                             .bytes = malloc(size + 1)};
     TAEL_ASSERT(packet.bytes != NULL);
     memcpy(packet.bytes, datagram, size);
-    way_push(run, packet);
+    way_push(&run->way, packet);
 }
 
 static void deliver_to_server(void *run, const void *datagram, size_t size, uint64_t endpoint) {
@@ -242,8 +209,8 @@ static void arrive(struct run *run, const struct packet *packet) {
 
 uint32_t net_arrive(struct run *run) {
     uint32_t count = 0;
-    while (run->way_count > 0 && run->way[0].arrives_ns <= run->now_ns && !sim_failed(run)) {
-        const struct packet packet = way_pop(run);
+    while (way_next_ns(&run->way) <= run->now_ns && !sim_failed(run)) {
+        const struct packet packet = way_pop(&run->way);
         arrive(run, &packet);
         free(packet.bytes);
         count++;
@@ -251,7 +218,7 @@ uint32_t net_arrive(struct run *run) {
     return count;
 }
 
-uint64_t net_next_ns(const struct run *run) { return run->way_count > 0 ? run->way[0].arrives_ns : UINT64_MAX; }
+uint64_t net_next_ns(const struct run *run) { return way_next_ns(&run->way); }
 
 /* --- a life --- */
 
@@ -260,10 +227,10 @@ void net_start(struct run *run) {
     if (!chance(run, 4)) options.drop = options.duplicate = options.reorder = 20, options.corrupt = 1;
     tael_faults_init(&run->to_server, &options, 0);
     tael_faults_init(&run->to_client, &options, 1);
-    run->way = malloc(WAY_MAX * sizeof *run->way);
+    run->way = (struct way){.packets = malloc(WAY_MAX * sizeof(struct packet)), .max = WAY_MAX};
     run->buffers_max = run->parts_max + run->messages_max + 16;
     run->buffers = calloc(run->buffers_max, sizeof *run->buffers);
-    TAEL_ASSERT(run->way != NULL);
+    TAEL_ASSERT(run->way.packets != NULL);
     TAEL_ASSERT(run->buffers != NULL);
 }
 
@@ -274,8 +241,8 @@ void net_stop(struct run *run) {
     result->duplicated += run->to_server.duplicate_count + run->to_client.duplicate_count;
     result->reordered += run->to_server.reorder_count + run->to_client.reorder_count;
     result->corrupted += run->to_server.corrupt_count + run->to_client.corrupt_count;
-    while (run->way_count > 0) free(run->way[--run->way_count].bytes);
-    free(run->way);
+    while (run->way.count > 0) free(run->way.packets[--run->way.count].bytes);
+    free(run->way.packets);
     free(run->buffers);
     free(run->endpoints);
 }

@@ -14,6 +14,7 @@
 #include "tests/sim/core_life.h"
 #include "tests/sim/server_sim.h"
 #include "tests/support/random.h"
+#include "tests/support/way.h"
 
 #define MS 1000000ull
 #define US 1000ull
@@ -98,15 +99,6 @@ struct sim_endpoint {
     uint8_t cookies[COOKIES_MAX][TAEL_COOKIE_SIZE];
 };
 
-struct packet {
-    uint64_t arrives_ns;
-    uint64_t order; /* among those that arrive at one time */
-    bool to_server;
-    uint32_t endpoint; /* the other side's */
-    uint32_t size;
-    uint8_t *bytes;
-};
-
 /* A packet buffer of the server's carrier. */
 enum buffer_state { BUFFER_FREE, BUFFER_KEPT, BUFFER_TO_SEND };
 struct buffer {
@@ -137,8 +129,7 @@ struct run {
         calm; /* how seldom something happens that throws all back: where it is often, large requests hardly get on */
     /* The network. */
     struct tael_faults to_server, to_client;
-    struct packet *way; /* a heap by time */
-    uint32_t way_count;
+    struct way way;
     uint64_t packets;
     struct sim_endpoint *endpoints;
     uint32_t endpoints_count, endpoints_capacity;

@@ -9,6 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -118,6 +122,35 @@ static int words_make(const struct tael_eal_options *options, uint32_t processor
     return 0;
 }
 
+/* Removes a socket on which nobody listens any more. */
+static void socket_remove_stale(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat status;
+    if (strlen(path) >= sizeof address.sun_path || stat(path, &status) != 0 || !S_ISSOCK(status.st_mode)) return;
+    memcpy(address.sun_path, path, strlen(path));
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return;
+    const bool is_stale = connect(fd, (const struct sockaddr *)&address, sizeof address) != 0 && errno == ECONNREFUSED;
+    close(fd);
+    if (is_stale) (void)unlink(path);
+}
+
+/* A server of vhost leaves its socket behind when it ends, however it does, and does not start where there is one. */
+static void vhost_sockets_remove_stale(const struct tael_eal_words *words) {
+    for (uint32_t i = 0; i < words->count; i++) {
+        char path[sizeof((struct sockaddr_un){0}.sun_path)];
+        if (strstr(words->words[i], "net_vhost") == NULL) continue;
+        const char *begin = strstr(words->words[i], "iface=");
+        if (begin == NULL || strstr(words->words[i], "client=1") != NULL) continue;
+        begin += strlen("iface=");
+        const size_t size = strcspn(begin, ",");
+        if (size == 0 || size >= sizeof path) continue;
+        memcpy(path, begin, size);
+        path[size] = '\0';
+        socket_remove_stale(path);
+    }
+}
+
 /* EAL pins the thread that starts it, and learns from its affinity where its own threads may run. Signals are for threads of ours: one that
  * EAL's took would end the process. */
 static int init_and_keep_affinity(struct tael_eal_words *words, const cpu_set_t *set, size_t size) {
@@ -144,6 +177,7 @@ int tael_eal_start(const struct tael_eal_options *options, char why[static TAEL_
     if (error != 0) return tael_why(why, error, "no memory for EAL's log");
     signal(SIGPIPE, SIG_IGN);
     eal.was_started = true;
+    vhost_sockets_remove_stale(&words);
     const int parsed = init_and_keep_affinity(&words, set, sizeof set);
     if (parsed < 0)
         return tael_why(why, parsed, "EAL does not start: %s%s%s", strerror(-parsed), eal.last[0] == '\0' ? "" : ": ",

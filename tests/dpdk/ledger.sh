@@ -13,7 +13,7 @@ server=
 # shellcheck disable=SC2086
 trap 'end_namespaces $server' EXIT
 readonly to=10.77.0.2:3000
-readonly device=net_af_packet0,iface=tael0,qdisc_bypass=1,blocksz=262144,framesz=2048,framecnt=512
+device=net_af_packet0,iface=tael0,qdisc_bypass=1,blocksz=262144,framesz=2048,framecnt=512
 
 fail() {
     echo "ledger.sh: $*" >&2
@@ -95,3 +95,11 @@ stop
 
 "$tael" verify --json "$work/ledger" >"$work/verify.json" || fail "tael verify"
 grep -q '"balanced": *true' "$work/verify.json" || fail "the log's books do not balance"
+
+# The socket of a killed server of vhost is no obstacle to the next one.
+device=net_vhost0,iface=$work/vhost
+start
+kill_server
+[ -S "$work/vhost" ] || fail "no socket of vhost was left"
+start
+stop
